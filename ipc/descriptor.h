@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// File descriptors with an owner.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace bulkhead {
+
+/// Owns one file descriptor and closes it at its end of life. Movable, not copyable.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    if (this != &other) reset(other.release());
+    return *this;
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() { reset(); }
+
+  /// The number, -1 when nothing is owned. Ownership stays here.
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+  /// Gives the descriptor away: the caller closes it.
+  int release() { return std::exchange(fd_, -1); }
+
+  /// Closes what is owned and owns `fd` from now on.
+  void reset(int fd = -1) {
+    int old = std::exchange(fd_, fd);
+    // close() frees the number even when it reports an error, so there is nothing to retry.
+    if (old >= 0) ::close(old);
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+/// Moves a descriptor that must not be 0, 1 or 2 out of their way: some programs close those and
+/// open others in their place. Takes ownership; yields an empty Descriptor when none is left.
+inline Descriptor aboveStandard(Descriptor fd) {
+  if (fd.get() > 2 || !fd) return fd;
+  return Descriptor(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+}
+
+}  // namespace bulkhead
