@@ -38,6 +38,34 @@ struct Destination {
   bool operator==(const Destination&) const = default;
 };
 
+/// What [Layers] can name.
+inline constexpr std::string_view LAYER_NAMES[] = {
+    "no-new-privs",  // nothing that is run gains rights
+    "limits",        // resource limits
+    "userns",        // a user namespace: no access to the host's memory, no capabilities
+    "netns",         // a network namespace without interfaces
+    "ipcns",         // System V objects of the worker's own
+    "mountns",       // sees no paths but the policy's
+    "landlock",      // opens no paths but the policy's
+    "mdwe",          // memory is writable or code, never both
+    "seccomp",       // no system calls but the policy's
+    "broker",        // the supervisor makes connections and reports what was refused
+    "cgroup",        // a scope of the service manager's, with MemoryMax=, TasksMax= and CPUQuota=
+};
+
+/// What Connect= can name instead of a socket's path.
+struct NamedSocket {
+  std::string_view name;  ///< with its @
+  std::string_view path;
+  std::string_view reason;
+};
+inline constexpr NamedSocket NAMED_SOCKETS[] = {
+    {"@pcscd", "/run/pcscd/pcscd.comm", "smart card readers"},
+    {"@pkcsslotd", "/run/pkcsslotd.socket", "opencryptoki's slot daemon"},
+    {"@tpm2-abrmd", "/run/dbus/system_bus_socket",
+     "the TPM's resource manager, by way of the whole system bus"},
+};
+
 /// A limit that may be absent ("infinity").
 using Limit = std::optional<std::uint64_t>;
 
@@ -83,14 +111,17 @@ struct Policy {
   std::vector<Destination> connect;
 
   // [Syscalls]
-  /// Names of system calls that are allowed, groups expanded, removals done.
+  /// Names of system calls that are allowed, groups expanded, removals done. Reading a file settles
+  /// it from the two members below, from whether there are readWritePaths, and from `network`.
   std::set<std::string> syscalls;
+  std::vector<std::string> systemCallFilter;  ///< the words of SystemCallFilter=, in order
+  bool systemCallDefaults = true;  ///< the default groups hold too; an empty assignment ends that
   ViolationAction violationAction = ViolationAction::Deny;
   std::uint32_t violationLimit = 100;  ///< violations after which the worker is killed; 0: never
 
-  // [Layers]
-  std::vector<std::string> require;
-  std::vector<std::string> prefer;
+  // [Layers] What stands in neither list is not used at all.
+  std::vector<std::string> require;  ///< no worker without them
+  std::vector<std::string> prefer;   ///< used where they can be had
 
   // [Mechanisms]
   std::vector<std::uint64_t> flatMechanisms;
@@ -123,9 +154,23 @@ struct ModuleIdentity {
 /// drop-ins NAME.policy.d/*.conf of all directories are read over it in the order of their file
 /// names, an earlier directory's file hiding a later one's of the same name. NAME is the module's
 /// name; if no directory has it, the first file whose Match= fits the module's file name; else
-/// "default"; else the built-in default. Any unknown section, key, group, system call, specifier
-/// or malformed value is an error that names file, line and key, and suggests what may have been
-/// meant. A file or directory that others than root and the present user can write is refused.
+/// "default"; else the built-in default. Whatever is chosen is read over builtInPolicy(), so that a
+/// file says only what its module has beyond it, and an empty assignment takes that away too.
+/// Drop-ins of the chosen policy's name come first, those of the module's name, where that is
+/// another, after them: MODULE.policy.d/ adds to default.policy for one module.
+///
+/// Any unknown section, key, group, system call, specifier or malformed value is an error that
+/// names file, line and key, and suggests what may have been meant. A file of another module fails
+/// this one only when its Match= can't be known: it may have been meant for it.
+///
+/// A file is refused when others than root and the present user own it or can write it, or its
+/// directory, or the directory that a symbolic link leads to. A sticky directory such as /tmp may
+/// be writable by all: nobody can replace our file there, and a file of somebody else is refused. A
+/// link to /dev/null is an empty file: it hides those behind it.
+///
+/// Two things are added at the end: the module's own file to execPaths where these don't reach it,
+/// and with Network=client what the resolver reads. Connect= without a Network= that allows it is
+/// an error. When there are several errors, yields the first and says how many follow.
 Result<Policy> loadPolicy(const ModuleIdentity& module, const std::vector<std::string>& directories,
                           const Specifiers& specifiers);
 

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A channel: one stream socket between a calling thread of the host and a thread of the worker. One
+// request is answered by one reply; nothing else is ever in flight. A frame is an 8-byte header and
+// a Cap'n Proto message, and small ones take one system call on each side.
+#pragma once
+
+#include <capnp/message.h>
+#include <capnp/serialize.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "ipc/arena.h"
+#include "ipc/descriptor.h"
+#include "ipc/result.h"
+
+namespace bulkhead::ipc {
+
+using Clock = std::chrono::steady_clock;
+/// A point in time, or none for as long as it takes.
+using Deadline = std::optional<Clock::time_point>;
+
+/// The deadline that is `timeout` away; none for a timeout of zero.
+inline Deadline deadlineIn(std::chrono::milliseconds timeout) {
+  if (timeout.count() == 0) return std::nullopt;
+  return Clock::now() + timeout;
+}
+
+/// How an exchange on a channel ended.
+enum class Exchange {
+  Done,
+  Closed,     ///< the peer is gone
+  Expired,    ///< the deadline has passed
+  Malformed,  ///< the peer broke a rule of framing
+  Foreign,    ///< the descriptor is no longer the channel's socket: nothing was sent
+};
+
+/// What stands in front of every message.
+struct FrameHeader {
+  std::uint32_t words;     ///< of the message that follows, segment table included
+  std::uint32_t sequence;  ///< the request's number; the reply repeats it
+};
+
+/// Builds one message in memory that is used again and wiped in between. The first segment lies
+/// behind room for the frame's header, so that a message of one segment is sent as it lies.
+class FrameBuilder final : public capnp::MessageBuilder {
+ public:
+  /// `buffer` outlives this object, is zeroed, and is wiped again at the end as far as it was used.
+  explicit FrameBuilder(SecretMapping& buffer) : buffer_(buffer) {}
+  ~FrameBuilder() noexcept(false) override;
+  KJ_DISALLOW_COPY(FrameBuilder);
+
+  kj::ArrayPtr<capnp::word> allocateSegment(unsigned minimumSize) override;
+
+ private:
+  friend class Channel;
+  static constexpr std::size_t HEAD = sizeof(FrameHeader) + sizeof(capnp::word);
+  SecretMapping& buffer_;
+  bool first_ = true;
+  std::vector<SecretMapping> more_;
+};
+
+/// One end of a channel. Used by one thread at a time.
+class Channel {
+ public:
+  /// Takes a connected stream socket. `maxMessage` bounds what is received, in bytes.
+  explicit Channel(Descriptor socket, std::uint64_t maxMessage);
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+
+  /// Memory for the message to send: FrameBuilder takes it.
+  SecretMapping& sendBuffer() { return send_; }
+
+  /// Sends a message. Never raises SIGPIPE.
+  Exchange send(FrameBuilder& message, std::uint32_t sequence, Deadline deadline);
+
+  /// Receives a message of at most `limit` bytes. With Done, received() is it, until the next
+  /// receive() or forget().
+  Exchange receive(std::uint64_t limit, Deadline deadline);
+  kj::ArrayPtr<const capnp::word> received() const { return received_; }
+  std::uint32_t sequence() const { return sequence_; }
+
+  /// Wipes what was received.
+  void forget();
+
+  /// Whether the descriptor still is the socket that this channel was made with. A host may close
+  /// descriptors that are not its own and open others under the same numbers.
+  bool isOwn() const;
+
+  /// Wakes both ends: each sees the other as closed. Any thread.
+  void shut();
+
+  /// Gives the descriptor up without closing it: it has become somebody else's.
+  void abandon() { (void)socket_.release(); }
+
+  int descriptor() const { return socket_.get(); }
+
+ private:
+  Exchange wait(short events, Deadline deadline);
+
+  Descriptor socket_;
+  std::uint64_t cookie_ = 0;
+  std::uint64_t maxMessage_;
+  SecretMapping send_;
+  SecretMapping receive_;
+  kj::ArrayPtr<const capnp::word> received_;
+  std::size_t dirty_ = 0;
+  std::uint32_t sequence_ = 0;
+};
+
+/// How much of a message may be visited: a few times its size, however its pointers lie.
+inline capnp::ReaderOptions readerOptions(kj::ArrayPtr<const capnp::word> message) {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = message.size() * 8 + 1024;
+  options.nestingLimit = 32;
+  return options;
+}
+
+/// A pair of connected sockets of `type`, close-on-exec and numbered above 2.
+struct SocketPair {
+  Descriptor first;
+  Descriptor second;
+};
+Result<SocketPair> socketPair(int type);
+
+/// The kernel's identity of a socket, 0 when `fd` is none.
+std::uint64_t socketCookie(int fd);
+
+}  // namespace bulkhead::ipc

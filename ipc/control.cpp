@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "ipc/control.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#include "ipc/channel.h"
+
+namespace bulkhead::ipc {
+namespace {
+constexpr std::size_t MAX_CONTROL = 128 * 1024;
+}
+
+ControlMessage::ControlMessage(kj::Array<capnp::word> words, Descriptor fd)
+    : attached(std::move(fd)),
+      words_(kj::mv(words)),
+      reader_(std::make_unique<capnp::FlatArrayMessageReader>(words_, readerOptions(words_))) {}
+
+Result<void> sendControl(int socket, capnp::MessageBuilder& message, int attach, bool mayWait) {
+  auto words = capnp::messageToFlatArray(message);
+  auto bytes = words.asBytes();
+  if (bytes.size() > MAX_CONTROL) return Error{"control message", EMSGSIZE, {}};
+  iovec part{bytes.begin(), bytes.size()};
+  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+  msghdr m{};
+  m.msg_iov = &part;
+  m.msg_iovlen = 1;
+  if (attach >= 0) {
+    m.msg_control = ancillary;
+    m.msg_controllen = sizeof ancillary;
+    cmsghdr* c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof attach);
+    ::memcpy(CMSG_DATA(c), &attach, sizeof attach);
+  }
+  for (;;) {
+    if (::sendmsg(socket, &m, MSG_NOSIGNAL | (mayWait ? 0 : MSG_DONTWAIT)) >= 0) return {};
+    if (errno != EINTR) return systemError("send control message");
+  }
+}
+
+Result<std::optional<ControlMessage>> receiveControl(int socket, bool dontWait) {
+  auto words = kj::heapArray<capnp::word>(MAX_CONTROL / sizeof(capnp::word));
+  iovec part{words.begin(), MAX_CONTROL};
+  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+  msghdr m{};
+  m.msg_iov = &part;
+  m.msg_iovlen = 1;
+  m.msg_control = ancillary;
+  m.msg_controllen = sizeof ancillary;
+  ssize_t n;
+  do {
+    n = ::recvmsg(socket, &m, MSG_CMSG_CLOEXEC | (dontWait ? MSG_DONTWAIT : 0));
+  } while (n < 0 && errno == EINTR);
+  if (n < 0 && errno == ECONNRESET) return std::optional<ControlMessage>();
+  if (n < 0) return systemError("receive control message");
+  Descriptor attached;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    int fd;
+    ::memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    attached.reset(fd);
+  }
+  if (n == 0) return std::optional<ControlMessage>();
+  if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
+      static_cast<std::size_t>(n) % sizeof(capnp::word) != 0)
+    return Error{"receive control message", EBADMSG, {}};
+  auto copy =
+      kj::heapArray<capnp::word>(words.begin(), static_cast<std::size_t>(n) / sizeof(capnp::word));
+  try {
+    return std::optional<ControlMessage>(std::in_place, kj::mv(copy),
+                                         aboveStandard(std::move(attached)));
+  } catch (const kj::Exception& e) {
+    return Error{"receive control message", EBADMSG, e.getDescription().cStr()};
+  }
+}
+
+}  // namespace bulkhead::ipc

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Control messages: few, small, one datagram each, some with a descriptor. They go between a host
+// and a supervisor, and between a host and a worker.
+#pragma once
+
+#include <capnp/message.h>
+#include <capnp/serialize.h>
+
+#include <memory>
+#include <optional>
+
+#include "ipc/descriptor.h"
+#include "ipc/result.h"
+#include "ipc/wire.capnp.h"
+
+namespace bulkhead::ipc {
+
+/// A control message that was received. Plain memory of its own.
+class ControlMessage {
+ public:
+  ControlMessage(kj::Array<capnp::word> words, Descriptor attached);
+
+  /// The message; throws kj::Exception when it is malformed, here or when a field is read.
+  wire::Control::Reader get() { return reader_->getRoot<wire::Control>(); }
+
+  /// The descriptor that came with it, if any.
+  Descriptor attached;
+
+ private:
+  kj::Array<capnp::word> words_;
+  std::unique_ptr<capnp::FlatArrayMessageReader> reader_;
+};
+
+/// Sends one message on a sequenced-packet socket, with the descriptor `attach` unless it is -1.
+/// Never raises SIGPIPE. Unless `mayWait`, a full socket is an error (EAGAIN). Any thread.
+Result<void> sendControl(int socket, capnp::MessageBuilder& message, int attach = -1,
+                         bool mayWait = true);
+
+/// Receives the next message, waiting for it; nothing when the peer has closed. With `dontWait`,
+/// an empty socket is an error with code EAGAIN.
+Result<std::optional<ControlMessage>> receiveControl(int socket, bool dontWait = false);
+
+}  // namespace bulkhead::ipc

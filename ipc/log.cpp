@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "ipc/log.h"
+
+#include <unistd.h>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+
+namespace bulkhead {
+
+std::optional<LogLevel> logLevelByName(std::string_view name) {
+  if (name == "error") return LogLevel::Error;
+  if (name == "warning") return LogLevel::Warning;
+  if (name == "info") return LogLevel::Info;
+  if (name == "debug") return LogLevel::Debug;
+  return std::nullopt;
+}
+
+LogLevel logLevelOfEnvironment() {
+  const char* value = ::secure_getenv("BULKHEAD_LOG");
+  if (value == nullptr) return LogLevel::Off;
+  return logLevelByName(value).value_or(LogLevel::Off);
+}
+
+void logToStderr(LogLevel wanted, LogLevel level, std::string_view module, std::string_view text) {
+  if (wanted < level) return;
+  int kept = errno;
+  std::string line = "bulkhead: ";
+  if (!module.empty()) line.append(module).append(": ");
+  // A module can put anything into a text; one line stays one line.
+  for (char c : text) line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  line += '\n';
+  // A write that fails has nobody to be reported to.
+  [[maybe_unused]] ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
+  errno = kept;
+}
+
+}  // namespace bulkhead

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "sandbox/confine.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "sandbox/filter.h"
+#include "sandbox/libraries.h"
+
+namespace bulkhead::sandbox {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define BULKHEAD_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define BULKHEAD_SANITIZED 1
+#endif
+#endif
+
+// Newer than the headers: linux/prctl.h of Linux 6.3.
+constexpr int SET_MDWE = 65;
+constexpr unsigned long MDWE_REFUSE_EXEC_GAIN = 1;
+
+Result<void> always() {
+  return {};
+}
+bool wantedAlways(const Policy&) {
+  return true;
+}
+
+Result<void> writeFile(const char* path, const std::string& text) {
+  Descriptor file(::open(path, O_WRONLY | O_CLOEXEC));
+  if (!file) return systemError("open", path);
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return systemError("write", path);
+  return {};
+}
+
+Result<void> lower(int resource, const char* name, Limit limit) {
+  if (!limit) return {};
+  rlimit present;
+  if (::getrlimit(static_cast<__rlimit_resource_t>(resource), &present) != 0)
+    return systemError("getrlimit", name);
+  // A host may have been given less already.
+  rlim_t value = std::min<rlim_t>(*limit, present.rlim_max);
+  rlimit wanted{value, value};
+  if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &wanted) != 0)
+    return systemError("setrlimit", name);
+  return {};
+}
+
+// ---- the layers, in the order of the table below ----
+
+Result<void> noNewPrivileges(Confinement&) {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return systemError("prctl NO_NEW_PRIVS");
+  return {};
+}
+
+Result<void> noCores(Confinement&) {
+  // The process stays dumpable in the kernel's sense: else a supervisor without privileges could
+  // not look at the arguments of the system calls that it answers.
+  return lower(RLIMIT_CORE, "RLIMIT_CORE", 0);
+}
+
+Result<void> limits(Confinement& c) {
+  const Policy& p = c.policy;
+  Result<void> r = lower(RLIMIT_NOFILE, "RLIMIT_NOFILE", p.limitNoFile);
+  if (r) r = lower(RLIMIT_FSIZE, "RLIMIT_FSIZE", p.limitFsize);
+  if (r) r = lower(RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", p.limitMemlock);
+  if (r) r = lower(RLIMIT_STACK, "RLIMIT_STACK", p.limitStack);
+#ifndef BULKHEAD_SANITIZED
+  // Sanitizers reserve terabytes of address space.
+  if (r) r = lower(RLIMIT_AS, "RLIMIT_AS", p.memoryMax);
+#endif
+  return r;
+}
+
+Result<void> probeUserNamespace() {
+  pid_t child = ::fork();
+  if (child < 0) return systemError("fork");
+  if (child == 0) ::_exit(::unshare(CLONE_NEWUSER) == 0 ? 0 : errno);
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child) return systemError("waitpid");
+  if (!WIFEXITED(status)) return Error{"unshare user namespace", 0, "the probe died"};
+  if (WEXITSTATUS(status) != 0) return Error{"unshare user namespace", WEXITSTATUS(status), {}};
+  return {};
+}
+
+Result<void> userNamespace(Confinement&) {
+  std::string uid = std::to_string(::geteuid()), gid = std::to_string(::getegid());
+  if (::unshare(CLONE_NEWUSER) != 0) return systemError("unshare user namespace");
+  // The kernel wants setgroups off before it takes a group map from the unprivileged; groups that
+  // the host has stay in effect.
+  if (auto r = writeFile("/proc/self/setgroups", "deny"); !r) return r;
+  if (auto r = writeFile("/proc/self/uid_map", uid + " " + uid + " 1\n"); !r) return r;
+  return writeFile("/proc/self/gid_map", gid + " " + gid + " 1\n");
+}
+
+bool wantsNetworkNamespace(const Policy& p) {
+  return p.network != NetworkAccess::Client;
+}
+
+Result<void> networkNamespace(Confinement&) {
+  if (::unshare(CLONE_NEWNET) != 0) return systemError("unshare network namespace");
+  return {};
+}
+
+bool wantsIpcNamespace(const Policy& p) {
+  // System V shared memory that a daemon of the module's made is only in the namespace it shares.
+  return !p.syscalls.contains("shmget");
+}
+
+Result<void> ipcNamespace(Confinement&) {
+  if (::unshare(CLONE_NEWIPC) != 0) return systemError("unshare IPC namespace");
+  return {};
+}
+
+Result<void> dropCapabilities(Confinement&) {
+  for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap)
+    // Without CAP_SETPCAP the bounding set stays; no_new_privs makes it moot.
+    (void)::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+  (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  (void)::prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+                                       SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+                                       SECBIT_NO_CAP_AMBIENT_RAISE |
+                                       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED);
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capset, &header, none) != 0) return systemError("capset");
+  return {};
+}
+
+Result<void> probeLandlock() {
+  auto version = landlockVersion();
+  if (!version) return version.error();
+  return {};
+}
+
+Result<void> landlock(Confinement& c) {
+  return applyLandlock(pathRules(c.policy, c.modulePath),
+                       c.policy.network == NetworkAccess::Client);
+}
+
+Result<void> probeMemoryDenyWriteExecute() {
+  if (::prctl(SET_MDWE + 1, 0, 0, 0, 0) < 0) return systemError("prctl MDWE");
+  return {};
+}
+
+Result<void> memoryDenyWriteExecute(Confinement&) {
+  if (::prctl(SET_MDWE, MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) != 0) return systemError("prctl MDWE");
+  return {};
+}
+
+Result<void> probeSeccomp() {
+  if (::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0) return systemError("prctl GET_SECCOMP");
+  return {};
+}
+
+Result<void> seccomp(Confinement& c) {
+  auto asking = compileFilter(c.policy, Refusal::Notify);
+  if (!asking) return asking.error();
+  if (probeNotification()) {
+    auto listener = installFilter(*asking, true);
+    if (listener) {
+      c.listener = std::move(*listener);
+      return {};
+    }
+    // A host under a supervisor of its own (a container manager's) cannot have a second listener.
+    if (listener.error().code != EBUSY) return listener.error();
+  }
+  auto silent = compileFilter(c.policy, Refusal::Errno);
+  if (!silent) return silent.error();
+  auto installed = installFilter(*silent, false);
+  if (!installed) return installed.error();
+  return {};
+}
+
+constexpr Layer LAYERS[] = {
+    {"no-new-privileges", "no program that it runs can have more rights than it has", always,
+     wantedAlways, noNewPrivileges},
+    {"no-cores", "its memory is never written to a core file", always, wantedAlways, noCores},
+    {"limits", "memory, descriptors and file sizes are bounded", always, wantedAlways, limits},
+    {"user-namespace", "its user has no say over other processes of that user", probeUserNamespace,
+     wantedAlways, userNamespace},
+    {"network-namespace", "there is no network, nor anybody's abstract sockets", probeUserNamespace,
+     wantsNetworkNamespace, networkNamespace},
+    {"ipc-namespace", "shared memory and message queues of others are out of sight",
+     probeUserNamespace, wantsIpcNamespace, ipcNamespace},
+    {"capabilities", "not even root has a privilege in it", always, wantedAlways, dropCapabilities},
+    {"landlock", "only the files that the policy names can be opened", probeLandlock, wantedAlways,
+     landlock},
+    {"memory-deny-write-execute", "no memory that was writable becomes code",
+     probeMemoryDenyWriteExecute, wantedAlways, memoryDenyWriteExecute},
+    {"seccomp", "only the system calls that the policy names reach the kernel", probeSeccomp,
+     wantedAlways, seccomp},
+};
+
+// What the loader, the C library, locales and time zones read: needed by any module, secret to
+// nobody.
+constexpr const char* COMMON[] = {
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/lib32",
+    "/usr/libx32",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/locale.alias",
+    "/etc/nsswitch.conf",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/crypto-policies",
+    "/usr/share/crypto-policies",
+    "/etc/gcrypt",
+    "/usr/share/locale",
+    "/usr/share/i18n",
+    "/usr/share/zoneinfo",
+    "/dev/zero",
+    "/dev/random",
+    "/dev/urandom",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/sys/crypto",
+    "/proc/sys/kernel/random",
+    "/proc/sys/kernel/ngroups_max",
+    "/sys/devices/system/cpu",
+};
+
+bool contains(const std::vector<std::string>& list, const char* name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+}  // namespace
+
+std::span<const Layer> layers() {
+  return LAYERS;
+}
+
+std::vector<PathRule> pathRules(const Policy& policy, const std::string& modulePath) {
+  std::vector<PathRule> rules;
+  for (const char* path : COMMON) rules.push_back({path, PathAccess::Read, true});
+  rules.push_back({"/dev/null", PathAccess::Device, true});
+  // Itself: libraries look at their own maps and status.
+  rules.push_back({"/proc/self", PathAccess::Read, true});
+  rules.push_back({modulePath, PathAccess::Read, true});
+  for (std::string& library : librariesOf(modulePath))
+    rules.push_back({std::move(library), PathAccess::Read, true});
+  auto add = [&](const std::vector<PolicyPath>& paths, PathAccess access) {
+    for (const PolicyPath& one : paths) rules.push_back({one.path, access, one.optional});
+  };
+  add(policy.readOnlyPaths, PathAccess::Read);
+  add(policy.readWritePaths, PathAccess::ReadWrite);
+  add(policy.execPaths, PathAccess::Execute);
+  add(policy.devices, PathAccess::Device);
+  if (policy.network == NetworkAccess::Client)
+    for (const char* path : {"/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/gai.conf",
+                             "/etc/services", "/etc/protocols"})
+      rules.push_back({path, PathAccess::Read, true});
+  return rules;
+}
+
+Result<void> confine(Confinement& confinement,
+                     const std::function<void(const Layer&, const Error&)>& degraded) {
+  for (const std::string& name : confinement.policy.require) {
+    if (std::none_of(std::begin(LAYERS), std::end(LAYERS),
+                     [&](const Layer& layer) { return name == layer.name; }))
+      return Error{"required layer " + name, 0, "there is no such layer"};
+  }
+  for (const Layer& layer : LAYERS) {
+    if (!layer.wanted(confinement.policy)) continue;
+    Result<void> r = layer.apply(confinement);
+    if (r) continue;
+    if (contains(confinement.policy.require, layer.name))
+      return Error{"required layer " + std::string(layer.name), r.error().code,
+                   r.error().operation + (r.error().detail.empty() ? "" : " " + r.error().detail)};
+    degraded(layer, r.error());
+  }
+  return {};
+}
+
+void setEnvironment(const Policy& policy) {
+  std::vector<std::pair<std::string, std::string>> kept;
+  for (const std::string& name : policy.passEnvironment) {
+    if (const char* value = ::getenv(name.c_str())) kept.emplace_back(name, value);
+  }
+  ::clearenv();
+  for (auto& [name, value] : kept) ::setenv(name.c_str(), value.c_str(), 1);
+  for (auto& [name, value] : policy.environment) ::setenv(name.c_str(), value.c_str(), 1);
+}
+
+}  // namespace bulkhead::sandbox

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "sandbox/filter.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace bulkhead::sandbox {
+namespace {
+
+#if defined(__x86_64__)
+constexpr unsigned NATIVE = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr unsigned NATIVE = AUDIT_ARCH_AARCH64;
+#else
+#error "bulkhead confines workers on x86-64 and aarch64 only"
+#endif
+
+constexpr unsigned NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
+                                CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+constexpr unsigned OF_A_THREAD = CLONE_VM | CLONE_THREAD | CLONE_SIGHAND;
+
+using Comparisons = std::vector<scmp_arg_cmp>;
+
+scmp_arg_cmp argument(unsigned n, scmp_compare op, scmp_datum_t a, scmp_datum_t b = 0) {
+  return {n, op, a, b};
+}
+scmp_arg_cmp is(unsigned n, scmp_datum_t value) {
+  return argument(n, SCMP_CMP_EQ, value);
+}
+scmp_arg_cmp masked(unsigned n, scmp_datum_t mask, scmp_datum_t value) {
+  return argument(n, SCMP_CMP_MASKED_EQ, mask, value);
+}
+
+// A system call that the policy may allow, but never with every argument.
+struct Narrowed {
+  const char* name;
+  std::vector<Comparisons> allowed;
+  const char* why;
+};
+
+std::vector<Narrowed> narrowed(const Policy& policy) {
+  const auto self = static_cast<scmp_datum_t>(::getpid());
+  std::vector<Comparisons> processes = {
+      {masked(0, NAMESPACES | OF_A_THREAD | CLONE_UNTRACED, OF_A_THREAD)}};
+  if (policy.syscalls.contains("fork") || policy.syscalls.contains("vfork"))
+    processes.push_back({masked(0, NAMESPACES | CLONE_UNTRACED, 0)});
+
+  constexpr scmp_datum_t TYPE = 0xf;
+  std::vector<Comparisons> pairs = {
+      {is(0, AF_UNIX), masked(1, TYPE, SOCK_STREAM)},
+      {is(0, AF_UNIX), masked(1, TYPE, SOCK_SEQPACKET)},
+  };
+  std::vector<Comparisons> sockets = pairs;
+  if (policy.network == NetworkAccess::Client) {
+    for (int family : {AF_INET, AF_INET6}) {
+      sockets.push_back({is(0, static_cast<scmp_datum_t>(family)), masked(1, TYPE, SOCK_STREAM)});
+      sockets.push_back({is(0, static_cast<scmp_datum_t>(family)), masked(1, TYPE, SOCK_DGRAM)});
+    }
+    sockets.push_back({is(0, AF_NETLINK), is(2, 0 /* NETLINK_ROUTE */)});
+  }
+
+  auto each = [](unsigned n, std::initializer_list<scmp_datum_t> values) {
+    std::vector<Comparisons> all;
+    for (auto value : values) all.push_back({is(n, value)});
+    return all;
+  };
+
+  std::vector<Narrowed> table = {
+      {"clone", processes, "threads, and processes where the policy has them; no namespaces"},
+      {"kill", {{is(0, self)}}, "no signals to others"},
+      {"tgkill", {{is(0, self)}}, "no signals to others"},
+      {"rt_sigqueueinfo", {{is(0, self)}}, "no signals to others"},
+      {"rt_tgsigqueueinfo", {{is(0, self)}}, "no signals to others"},
+      {"prctl",
+       each(0, {PR_SET_NAME, PR_GET_NAME, 0x53564d41 /* PR_SET_VMA */, PR_GET_DUMPABLE,
+                PR_GET_NO_NEW_PRIVS, PR_CAPBSET_READ, PR_GET_KEEPCAPS, PR_GET_SECCOMP,
+                PR_GET_TIMERSLACK, PR_GET_THP_DISABLE}),
+       "names and questions; not the parent's death signal, not dumpability"},
+      {"prlimit64", {{is(2, 0)}}, "questions only"},
+      {"mprotect", {{masked(2, PROT_EXEC, 0)}}, "memory that was writable does not become code"},
+      {"mmap",
+       {{masked(2, PROT_EXEC, 0)}, {masked(2, PROT_WRITE | PROT_EXEC, PROT_EXEC)}},
+       "memory is writable or code, never both"},
+      {"socket", sockets, "only what Network= says; no datagrams that carry addresses"},
+      {"socketpair", pairs, "no datagrams that carry addresses"},
+      {"sendto", {{is(4, 0)}}, "an address would get round the check of connect()"},
+      {"fcntl",
+       each(1, {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK,
+                F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ, F_GET_SEALS}),
+       "F_SETOWN would send signals"},
+  };
+  // Without devices no ioctl beyond what libraries ask of any descriptor; with them all but those
+  // that put input into somebody's terminal.
+  if (policy.devices.empty()) {
+    table.push_back({"ioctl", each(1, {FIONREAD, FIONBIO, TCGETS, FIOCLEX, FIONCLEX}),
+                     "what libraries ask of any descriptor"});
+  } else {
+    Comparisons any = {argument(1, SCMP_CMP_NE, TIOCSTI)};
+    table.push_back({"ioctl", {any}, "devices; never TIOCSTI"});
+  }
+  if (policy.network == NetworkAccess::Client) {
+    // MSG_FASTOPEN with an address connects.
+    table.push_back({"sendmsg", {{masked(2, MSG_FASTOPEN, 0)}}, "connects only by connect()"});
+    table.push_back({"sendmmsg", {{masked(3, MSG_FASTOPEN, 0)}}, "connects only by connect()"});
+  }
+  return table;
+}
+
+// Refused without a report: libraries try these in the ordinary course of things and go on.
+struct Quiet {
+  const char* name;
+  int error;
+};
+constexpr Quiet QUIET[] = {
+    {"clone3", ENOSYS},        // its flags lie in memory; C libraries fall back to clone
+    {"sched_setattr", EPERM},  // glib's thread pool tries
+    {"sched_getattr", EPERM}, {"sched_setscheduler", EPERM},
+    {"setpriority", EPERM},   {"rseq", ENOSYS},
+};
+
+class Filter {
+ public:
+  explicit Filter(std::uint32_t otherwise) : context_(::seccomp_init(otherwise), seccomp_release) {}
+  bool ok() const { return context_ != nullptr; }
+  scmp_filter_ctx get() const { return context_.get(); }
+
+ private:
+  std::unique_ptr<void, decltype(&seccomp_release)> context_;
+};
+
+// The largest number that the policies' names can mean. What is newer is unknown to policy and
+// module alike, and C libraries handle ENOSYS for it.
+int largestKnown() {
+  static const int LARGEST = [] {
+    int largest = 0;
+    for (int nr = 0; nr < 1024; ++nr) {
+      char* name = ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
+      if (name != nullptr) largest = nr;
+      ::free(name);
+    }
+    return largest;
+  }();
+  return LARGEST;
+}
+
+}  // namespace
+
+Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal refusal) {
+  const std::uint32_t otherwise = refusal == Refusal::Notify
+                                      ? SCMP_ACT_NOTIFY
+                                      : static_cast<std::uint32_t>(SCMP_ACT_ERRNO(EPERM));
+  Filter filter(otherwise);
+  if (!filter.ok()) return Error{"seccomp_init", ENOMEM, {}};
+
+  auto add = [&](std::uint32_t action, const char* name, const Comparisons& when) -> Result<void> {
+    int nr = ::seccomp_syscall_resolve_name(name);
+    if (nr < 0) return {};  // not on this architecture
+    int r = ::seccomp_rule_add_array(filter.get(), action, nr, static_cast<unsigned>(when.size()),
+                                     when.data());
+    if (r < 0) return Error{"seccomp_rule_add", -r, name};
+    return {};
+  };
+
+  auto narrow = narrowed(policy);
+  for (const std::string& name : policy.syscalls) {
+    if (name == "fork" || name == "vfork") {
+      if (auto r = add(SCMP_ACT_ALLOW, name.c_str(), {}); !r) return r.error();
+      continue;
+    }
+    // The supervisor makes every connection.
+    if (name == "connect") continue;
+    if (std::any_of(std::begin(QUIET), std::end(QUIET),
+                    [&](const Quiet& quiet) { return name == quiet.name; }) &&
+        name != "rseq")
+      continue;
+    auto found = std::find_if(narrow.begin(), narrow.end(),
+                              [&](const Narrowed& one) { return name == one.name; });
+    if (found == narrow.end()) {
+      if (auto r = add(SCMP_ACT_ALLOW, name.c_str(), {}); !r) return r.error();
+      continue;
+    }
+    for (const Comparisons& when : found->allowed)
+      if (auto r = add(SCMP_ACT_ALLOW, name.c_str(), when); !r) return r.error();
+  }
+  for (const Quiet& quiet : QUIET) {
+    if (policy.syscalls.contains(quiet.name) && std::string_view(quiet.name) == "rseq") continue;
+    auto r = add(static_cast<std::uint32_t>(SCMP_ACT_ERRNO(static_cast<unsigned>(quiet.error))),
+                 quiet.name, {});
+    if (!r) return r.error();
+  }
+
+  Descriptor memory(::memfd_create("filter", MFD_CLOEXEC));
+  if (!memory) return systemError("memfd_create");
+  if (int r = ::seccomp_export_bpf(filter.get(), memory.get()); r < 0)
+    return Error{"seccomp_export_bpf", -r, {}};
+  off_t size = ::lseek(memory.get(), 0, SEEK_END);
+  if (size < 0 || size % static_cast<off_t>(sizeof(sock_filter)) != 0)
+    return systemError("lseek filter");
+
+  // In front: foreign ABIs die, and what nobody knows does not exist.
+  constexpr auto ARCH = static_cast<unsigned>(offsetof(seccomp_data, arch));
+  constexpr auto NR = static_cast<unsigned>(offsetof(seccomp_data, nr));
+  constexpr unsigned X32 = 0x40000000;
+  std::vector<sock_filter> program = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARCH),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NR),
+      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, static_cast<unsigned>(largestKnown()), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+  };
+#if defined(__aarch64__)
+  program[4] = BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32, 0, 1);
+#endif
+  std::size_t prefix = program.size();
+  program.resize(prefix + static_cast<std::size_t>(size) / sizeof(sock_filter));
+  if (::pread(memory.get(), program.data() + prefix, static_cast<std::size_t>(size), 0) != size)
+    return systemError("read filter");
+  return program;
+}
+
+Result<Descriptor> installFilter(const std::vector<sock_filter>& filter, bool listen) {
+  sock_fprog program{static_cast<unsigned short>(filter.size()),
+                     const_cast<sock_filter*>(filter.data())};
+  if (filter.size() > USHRT_MAX) return Error{"seccomp", E2BIG, {}};
+  // SPEC_ALLOW: kernels before 5.16 would otherwise turn off speculation for the whole worker.
+  unsigned flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+  if (listen) flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  long r = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+  if (r < 0) return systemError("seccomp");
+  return listen ? Descriptor(static_cast<int>(r)) : Descriptor();
+}
+
+Result<void> probeNotification() {
+  std::uint32_t action = SECCOMP_RET_USER_NOTIF;
+  if (::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0)
+    return systemError("seccomp user notification");
+  return {};
+}
+
+}  // namespace bulkhead::sandbox

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The supervisor's end of the filter: system calls of the worker that the policy does not allow
+// arrive here, are described, and are answered. The worker cannot suppress that. A connect() that
+// the policy allows is made here, on a duplicate of the worker's socket and to a copy of the
+// address, so that nothing the worker changes meanwhile matters.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ipc/descriptor.h"
+#include "ipc/result.h"
+#include "sandbox/policy.h"
+
+struct seccomp_notif;
+
+namespace bulkhead::sandbox {
+
+/// A system call that was refused.
+struct Violation {
+  std::string syscall;    ///< its name, or its number
+  std::string arguments;  ///< as text, paths and addresses resolved
+  std::string location;   ///< "library+0x123" of the instruction
+  pid_t thread = 0;
+  bool repeated = false;  ///< the same call from the same place was seen before
+};
+
+/// Answers the notifications of one worker. Used by one thread.
+class Notifications {
+ public:
+  /// `listener` is what installFilter() yielded, `worker` a pidfd of the worker's process.
+  Notifications(Descriptor listener, Descriptor worker, pid_t pid, const Policy& policy);
+
+  /// Readable when a notification waits.
+  int descriptor() const { return listener_.get(); }
+
+  /// Receives and answers one. Yields the violation, if it was one and not of the quiet kind.
+  std::optional<Violation> handle();
+
+  /// Connections that are being made: poll each for writing, then call finish() with it.
+  std::vector<int> pending() const;
+  void finish(int descriptor);
+
+  /// How many violations there were, quiet ones left out.
+  std::uint64_t count() const { return count_; }
+
+ private:
+  struct Pending {
+    std::uint64_t id;
+    Descriptor socket;
+    int flags;
+  };
+
+  void answer(std::uint64_t id, int error, bool proceed = false);
+  bool stillThere(std::uint64_t id) const;
+  std::optional<std::string> textAt(pid_t thread, std::uint64_t address) const;
+  bool read(pid_t thread, std::uint64_t address, void* to, std::size_t size) const;
+  std::string locationOf(pid_t thread, std::uint64_t instruction) const;
+  std::string argumentsOf(const ::seccomp_notif& notification, const std::string& name) const;
+  /// True when the notification was a connect() that is allowed or is refused quietly.
+  bool connect(const ::seccomp_notif& notification);
+  bool allowed(const sockaddr_storage& address, socklen_t size) const;
+  void resolve();
+
+  Descriptor listener_;
+  Descriptor worker_;
+  pid_t pid_;
+  const Policy& policy_;
+  std::vector<Pending> pending_;
+  std::map<std::pair<int, std::uint64_t>, unsigned> seen_;
+  std::vector<std::vector<std::byte>> addresses_;
+  std::chrono::steady_clock::time_point resolved_{};
+  std::uint64_t count_ = 0;
+};
+
+}  // namespace bulkhead::sandbox
