@@ -849,8 +849,17 @@ std::optional<Destination> parseDestination(const Assignment& a, Text written) {
   if (bracketed) {
     // [address] or [address]/length
     auto close = host.find(']');
-    bare = host.substr(1, close == Text::npos ? close : close - 1);
-    if (close != Text::npos) bare += host.substr(close + 1);
+    if (close == Text::npos) {
+      a.fail(quoted(host) + " has no closing ]");
+      return {};
+    }
+    bare = host.substr(1, close - 1);
+    Text length = host.substr(close + 1);
+    if (!length.empty() && length.front() != '/') {
+      a.fail(quoted(host) + " has something after its ] that is no prefix length");
+      return {};
+    }
+    bare += length;
   } else {
     bare = host;
   }
@@ -1492,8 +1501,7 @@ class Search {
 
   static Error summary(const std::vector<Error>& errors) {
     Error error = errors.front();
-    if (errors.size() > 1)
-      error.detail += " (and " + std::to_string(errors.size() - 1) + " more errors)";
+    if (errors.size() > 1) error.detail += " (and " + std::to_string(errors.size() - 1) + " more)";
     return error;
   }
 
@@ -1512,6 +1520,10 @@ class Search {
               (tcp ? "tcp: needs Network=client" : "a socket needs Network=unix or client")};
     }
     if (policy.network == NetworkAccess::Client) {
+      // The worker's sockets belong to its own namespace, whoever connects them.
+      if (std::erase(policy.prefer, "netns"); contains(policy.require, "netns"))
+        return Error{"policy", 0,
+                     policy.name + ": [Layers] Require=netns leaves no network for Network=client"};
       // Without these, names silently do not resolve.
       for (Text path : {"/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/nsswitch.conf",
                         "/etc/gai.conf", "/etc/services", "/run/systemd/resolve",
@@ -1521,6 +1533,10 @@ class Search {
     if (module_.path.starts_with('/') && !reaches(policy.execPaths, module_.path))
       add(policy.execPaths, module_.path, false);
     return std::move(policy);
+  }
+
+  static bool contains(const std::vector<std::string>& list, Text word) {
+    return std::find(list.begin(), list.end(), word) != list.end();
   }
 
   static void add(std::vector<PolicyPath>& list, Text path, bool optional) {

@@ -169,8 +169,9 @@ struct ModuleIdentity {
 /// link to /dev/null is an empty file: it hides those behind it.
 ///
 /// Two things are added at the end: the module's own file to execPaths where these don't reach it,
-/// and with Network=client what the resolver reads. Connect= without a Network= that allows it is
-/// an error. When there are several errors, yields the first and says how many follow.
+/// and with Network=client what the resolver reads, while the netns layer goes. Connect= without a
+/// Network= that allows it is an error. When there are several errors, yields the first and says
+/// how many follow.
 Result<Policy> loadPolicy(const ModuleIdentity& module, const std::vector<std::string>& directories,
                           const Specifiers& specifiers);
 

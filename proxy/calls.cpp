@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "proxy/calls.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "proxy/consumers.h"
+#include "proxy/process.h"
+
+namespace bulkhead::proxy {
+namespace {
+
+using ipc::Function;
+
+// A thread that is cancelled in the middle of an exchange would leave half a message behind.
+class CallGuard {
+ public:
+  CallGuard() : errno_(errno) { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state_); }
+  CallGuard(const CallGuard&) = delete;
+  CallGuard& operator=(const CallGuard&) = delete;
+  ~CallGuard() {
+    ::pthread_setcancelstate(state_, nullptr);
+    errno = errno_;
+  }
+
+ private:
+  int state_ = 0;
+  int errno_;
+};
+
+template <Function F>
+constexpr bool isOneOf(std::initializer_list<Function> list) {
+  return std::find(list.begin(), list.end(), F) != list.end();
+}
+
+// The message operation that a function belongs to, for those whose parameter depends on it.
+template <Function F>
+constexpr std::optional<MessageKind> messageKind() {
+  using enum Function;
+  if (isOneOf<F>({C_MessageEncryptInit, C_EncryptMessage, C_EncryptMessageBegin,
+                  C_EncryptMessageNext, C_MessageEncryptFinal}))
+    return MessageKind::Encrypt;
+  if (isOneOf<F>({C_MessageDecryptInit, C_DecryptMessage, C_DecryptMessageBegin,
+                  C_DecryptMessageNext, C_MessageDecryptFinal}))
+    return MessageKind::Decrypt;
+  if (isOneOf<F>({C_MessageSignInit, C_SignMessage, C_SignMessageBegin, C_SignMessageNext,
+                  C_MessageSignFinal}))
+    return MessageKind::Sign;
+  if (isOneOf<F>({C_MessageVerifyInit, C_VerifyMessage, C_VerifyMessageBegin, C_VerifyMessageNext,
+                  C_MessageVerifyFinal}))
+    return MessageKind::Verify;
+  return std::nullopt;
+}
+
+template <Function F>
+constexpr bool isMessageInit() {
+  using enum Function;
+  return isOneOf<F>({C_MessageEncryptInit, C_MessageDecryptInit, C_MessageSignInit,
+                     C_MessageVerifyInit});
+}
+
+// ---- functions on a session ----
+
+template <Function F>
+CK_RV onSession(Process& process, unsigned consumer, typename ipc::Line<F>::Args args) {
+  using enum Function;
+  if constexpr (isOneOf<F>({C_AsyncComplete, C_AsyncGetID, C_AsyncJoin})) {
+    auto session = process.sessions().find(std::get<0>(args), consumer);
+    if (session == nullptr) return CKR_SESSION_HANDLE_INVALID;
+    return CKR_SESSION_ASYNC_NOT_SUPPORTED;
+  } else {
+    auto session = process.sessions().find(std::get<0>(args), consumer);
+    if (session == nullptr) return CKR_SESSION_HANDLE_INVALID;
+    Worker& worker = *session->worker;
+    if (!worker.running()) {
+      // It went with the worker; the call that was under way has said so.
+      process.sessions().remove(session->handle);
+      return CKR_SESSION_HANDLE_INVALID;
+    }
+    std::get<0>(args) = session->real;
+    ipc::HostCodec codec = worker.codec();
+
+    constexpr auto KIND = messageKind<F>();
+    if constexpr (KIND.has_value())
+      codec.messageMechanism =
+          session->messageMechanism[static_cast<std::size_t>(*KIND)].load(std::memory_order_relaxed);
+
+    if constexpr (F == C_CloseSession) {
+      if (!process.sessions().remove(session->handle)) return CKR_SESSION_HANDLE_INVALID;
+      process.sessionClosed(*session);
+    } else if constexpr (F == C_Logout) {
+      return process.logout(*session);
+    }
+
+    CK_RV rv = worker.call<F>(codec, args);
+
+    if constexpr (isMessageInit<F>()) {
+      if (rv == CKR_OK) {
+        auto mechanism = std::get<1>(args);
+        session->messageMechanism[static_cast<std::size_t>(*KIND)].store(
+            mechanism == nullptr ? CK_UNAVAILABLE_INFORMATION : mechanism->mechanism,
+            std::memory_order_relaxed);
+      }
+    } else if constexpr (F == C_GetSessionInfo) {
+      if (rv == CKR_OK && std::get<1>(args) != nullptr) std::get<1>(args)->slotID = session->slot;
+    } else if constexpr (F == C_Login || F == C_LoginUser) {
+      bool counts = std::get<1>(args) == CKU_USER || std::get<1>(args) == CKU_SO;
+      if (counts && (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN))
+        session->module->loggedIn(session->worker, session->moduleSlot, consumer);
+    }
+    return rv;
+  }
+}
+
+// ---- functions on a slot ----
+
+CK_RV openSession(Process& process, unsigned consumer, CK_SLOT_ID slot, CK_SLOT_ID moduleSlot,
+                  const std::shared_ptr<Module>& module, const std::shared_ptr<Worker>& worker,
+                  CK_FLAGS flags, CK_SESSION_HANDLE_PTR out) {
+  if ((flags & CKF_ASYNC_SESSION) != 0) return CKR_SESSION_ASYNC_NOT_SUPPORTED;
+  CK_SESSION_HANDLE real = CK_INVALID_HANDLE;
+  ipc::HostCodec codec = worker->codec();
+  // A NULL out pointer is for the module to judge.
+  CK_RV rv = worker->call<Function::C_OpenSession>(
+      codec, {moduleSlot, flags, nullptr, nullptr, out == nullptr ? nullptr : &real});
+  if (rv != CKR_OK) return rv;
+  if (out == nullptr) return CKR_ARGUMENTS_BAD;
+  auto session = std::make_shared<Session>();
+  session->consumer = consumer;
+  session->module = module;
+  session->worker = worker;
+  session->slot = slot;
+  session->moduleSlot = moduleSlot;
+  session->real = real;
+  CK_SESSION_HANDLE handle = process.sessions().add(session);
+  // One that C_Finalize did not see any more is not left behind.
+  if (!process.active(consumer)) {
+    process.sessions().remove(handle);
+    return CKR_CRYPTOKI_NOT_INITIALIZED;
+  }
+  *out = handle;
+  return CKR_OK;
+}
+
+template <Function F>
+CK_RV onSlot(Process& process, unsigned consumer, typename ipc::Line<F>::Args args) {
+  CK_SLOT_ID slot = std::get<0>(args);
+  CK_SLOT_ID moduleSlot = 0;
+  auto module = process.moduleOf(slot, moduleSlot);
+  if (module == nullptr) return CKR_SLOT_ID_INVALID;
+  if constexpr (F == Function::C_CloseAllSessions) {
+    process.closeSessions(consumer, slot);
+    return CKR_OK;
+  } else {
+    auto worker = module->runningWorker();
+    if (worker == nullptr)
+      return process.active(consumer) ? CKR_TOKEN_NOT_PRESENT : CKR_CRYPTOKI_NOT_INITIALIZED;
+    if constexpr (F == Function::C_OpenSession) {
+      return openSession(process, consumer, slot, moduleSlot, module, worker, std::get<1>(args),
+                         std::get<4>(args));
+    } else {
+      std::get<0>(args) = moduleSlot;
+      ipc::HostCodec codec = worker->codec();
+      return worker->call<F>(codec, args);
+    }
+  }
+}
+
+// ---- functions of the proxy's own ----
+
+template <std::size_t N>
+void pad(CK_UTF8CHAR (&field)[N], std::string_view text) {
+  ::memset(field, ' ', N);
+  ::memcpy(field, text.data(), std::min(N, text.size()));
+}
+
+CK_RV checkInitializeArgs(const CK_C_INITIALIZE_ARGS* args) {
+  if (args == nullptr) return CKR_OK;
+  if (args->pReserved != nullptr) return CKR_ARGUMENTS_BAD;
+  int callbacks = (args->CreateMutex != nullptr) + (args->DestroyMutex != nullptr) +
+                  (args->LockMutex != nullptr) + (args->UnlockMutex != nullptr);
+  // Any locks that a caller has are good enough: the proxy uses its own.
+  return callbacks == 0 || callbacks == 4 ? CKR_OK : CKR_ARGUMENTS_BAD;
+}
+
+CK_RV getInfo(unsigned consumer, CK_INFO_PTR info) {
+  if (info == nullptr) return CKR_ARGUMENTS_BAD;
+  *info = {};
+  info->cryptokiVersion = Consumers::version(consumer);
+  pad(info->manufacturerID, "bulkhead");
+  pad(info->libraryDescription, "bulkhead PKCS#11 proxy");
+  info->libraryVersion = {BULKHEAD_VERSION_MAJOR, BULKHEAD_VERSION_MINOR};
+  return CKR_OK;
+}
+
+CK_RV getSlotList(Process& process, CK_BBOOL tokenPresent, CK_SLOT_ID_PTR list,
+                  CK_ULONG_PTR count) {
+  if (count == nullptr) return CKR_ARGUMENTS_BAD;
+  std::vector<CK_SLOT_ID> all;
+  for (auto& module : process.modules()) {
+    // All slots first, so that a slot that is new with its token gets its id in the module's order.
+    auto ids = refreshSlots(*module, false);
+    if (tokenPresent != CK_FALSE) ids = refreshSlots(*module, true);
+    all.insert(all.end(), ids.begin(), ids.end());
+  }
+  CK_ULONG room = *count;
+  *count = all.size();
+  if (list == nullptr) return CKR_OK;
+  if (room < all.size()) return CKR_BUFFER_TOO_SMALL;
+  std::copy(all.begin(), all.end(), list);
+  return CKR_OK;
+}
+
+CK_RV waitForSlotEvent(Process& process, unsigned consumer, CK_FLAGS flags, CK_SLOT_ID_PTR slot,
+                       CK_VOID_PTR reserved) {
+  if (slot == nullptr || reserved != nullptr) return CKR_ARGUMENTS_BAD;
+  for (;;) {
+    bool supported = false;
+    for (auto& module : process.modules()) {
+      auto worker = module->worker();
+      if (worker == nullptr || !worker->running()) continue;
+      ipc::HostCodec codec = worker->codec();
+      CK_SLOT_ID real = 0;
+      CK_RV rv =
+          worker->call<Function::C_WaitForSlotEvent>(codec, {CKF_DONT_BLOCK, &real, nullptr});
+      if (rv == CKR_OK) {
+        *slot = Slots::idOf({module->config().name, real});
+        return CKR_OK;
+      }
+      supported |= rv == CKR_NO_EVENT;
+    }
+    if (!process.active(consumer)) return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if ((flags & CKF_DONT_BLOCK) != 0) return CKR_NO_EVENT;
+    if (!supported) return CKR_FUNCTION_NOT_SUPPORTED;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    if (!process.active(consumer)) return CKR_CRYPTOKI_NOT_INITIALIZED;
+  }
+}
+
+template <Function F>
+CK_RV dispatch(unsigned consumer, const typename ipc::Line<F>::Args& args) {
+  using enum Function;
+  Process& process = Process::instance();
+  if constexpr (F == C_Initialize) {
+    auto own = static_cast<const CK_C_INITIALIZE_ARGS*>(std::get<0>(args));
+    if (CK_RV rv = checkInitializeArgs(own); rv != CKR_OK) return rv;
+    CK_RV rv = process.initialize(consumer);
+    Consumers::touch(consumer, rv == CKR_OK || process.active(consumer));
+    return rv;
+  } else {
+    if (!process.active(consumer)) return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if constexpr (F == C_Finalize) {
+      if (std::get<0>(args) != nullptr) return CKR_ARGUMENTS_BAD;
+      CK_RV rv = process.finalize(consumer);
+      Consumers::touch(consumer, process.active(consumer));
+      return rv;
+    } else if constexpr (F == C_GetInfo) {
+      return getInfo(consumer, std::get<0>(args));
+    } else if constexpr (F == C_GetSlotList) {
+      return getSlotList(process, std::get<0>(args), std::get<1>(args), std::get<2>(args));
+    } else if constexpr (F == C_WaitForSlotEvent) {
+      return waitForSlotEvent(process, consumer, std::get<0>(args), std::get<1>(args),
+                              std::get<2>(args));
+    } else if constexpr (std::is_same_v<std::tuple_element_t<0, typename ipc::Line<F>::Roles>,
+                                        ipc::role::Slot>) {
+      return onSlot<F>(process, consumer, args);
+    } else {
+      return onSession<F>(process, consumer, args);
+    }
+  }
+}
+
+}  // namespace
+
+template <Function F>
+CK_RV call(unsigned consumer, const typename ipc::Line<F>::Args& args) noexcept {
+  CallGuard guard;
+  try {
+    // These three need no initialisation.
+    if constexpr (F == Function::C_GetFunctionList) {
+      return Consumers::functionList(consumer, std::get<0>(args));
+    } else if constexpr (F == Function::C_GetInterfaceList) {
+      return Consumers::interfaceList(std::get<0>(args), std::get<1>(args));
+    } else if constexpr (F == Function::C_GetInterface) {
+      return Consumers::interface(std::get<0>(args), std::get<1>(args), std::get<2>(args),
+                                  std::get<3>(args));
+    } else {
+      return dispatch<F>(consumer, args);
+    }
+  } catch (const std::bad_alloc&) {
+    return CKR_HOST_MEMORY;
+  } catch (...) {
+    return CKR_GENERAL_ERROR;
+  }
+}
+
+#define BULKHEAD_INSTANCE(name, major, minor, ...)                                           \
+  template CK_RV call<Function::name>(unsigned, const typename ipc::Line<Function::name>::Args&) \
+      noexcept;
+BULKHEAD_CATALOGUE(BULKHEAD_INSTANCE)
+#undef BULKHEAD_INSTANCE
+
+}  // namespace bulkhead::proxy

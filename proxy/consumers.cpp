@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "proxy/consumers.h"
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "ipc/log.h"
+#include "proxy/calls.h"
+#include "proxy/process.h"
+
+namespace bulkhead::proxy {
+namespace {
+
+using ipc::Function;
+
+// A function of one consumer: the same call with the consumer's number.
+template <Function F, unsigned CONSUMER, typename Pointer>
+struct Thunk;
+template <Function F, unsigned CONSUMER, typename... A>
+struct Thunk<F, CONSUMER, CK_RV (*)(A...)> {
+  static CK_RV function(A... arguments) { return call<F>(CONSUMER, {arguments...}); }
+};
+
+// What a consumer holds: its lists, and the interfaces that show them. Every version of a list is
+// the beginning of the next.
+struct Lists {
+  CK_FUNCTION_LIST v2;
+  CK_FUNCTION_LIST_3_0 v30;
+  CK_FUNCTION_LIST_3_2 v32;
+  CK_INTERFACE interfaces[3];
+};
+
+CK_UTF8CHAR standardName[] = "PKCS 11";
+
+// Filled when a list is first handed out, so that loading the proxy relocates none of this.
+Lists lists[MAX_CONSUMERS];
+
+struct State {
+  // When it was last handed out, initialised or finalised; 0 for a list that never was.
+  std::atomic<std::uint64_t> used{0};
+  std::atomic<bool> initialized{false};
+  std::atomic<unsigned char> minor{0};
+  std::atomic<unsigned char> major{0};
+};
+State states[MAX_CONSUMERS];
+std::atomic<std::uint64_t> ticks{0};
+
+
+template <unsigned CONSUMER>
+void fill() {
+  Lists& own = lists[CONSUMER];
+  auto set = [&]<Function F>() {
+    using Pointer = typename ipc::Line<F>::Pointer;
+    // By position: a list is its version and then the functions in the catalogue's order.
+    auto function = &Thunk<F, CONSUMER, Pointer>::function;
+    auto at = reinterpret_cast<std::byte*>(&own.v32.C_Initialize) +
+              ipc::indexOf(F) * sizeof(function);
+    std::memcpy(at, &function, sizeof function);
+  };
+  ipc::forEachFunction(set);
+  std::memcpy(&own.v30, &own.v32, sizeof own.v30);
+  std::memcpy(&own.v2, &own.v32, sizeof own.v2);
+  own.v2.version = {2, 40};
+  own.v30.version = {3, 0};
+  own.v32.version = {3, 2};
+  own.interfaces[0] = {standardName, &own.v32, 0};
+  own.interfaces[1] = {standardName, &own.v30, 0};
+  own.interfaces[2] = {standardName, &own.v2, 0};
+}
+
+using Filler = void (*)();
+constexpr auto FILLERS = []<unsigned... I>(std::integer_sequence<unsigned, I...>) {
+  return std::array<Filler, sizeof...(I)>{&fill<I>...};
+}(std::make_integer_sequence<unsigned, MAX_CONSUMERS>());
+
+// Hands out a list: one that never was, else the one that is idle longest.
+std::optional<unsigned> take(CK_VERSION version) {
+  for (;;) {
+    std::optional<unsigned> best;
+    std::uint64_t oldest = UINT64_MAX;
+    for (unsigned i = 0; i < MAX_CONSUMERS; ++i) {
+      if (states[i].initialized.load(std::memory_order_acquire)) continue;
+      std::uint64_t used = states[i].used.load(std::memory_order_acquire);
+      if (used >= oldest) continue;
+      oldest = used;
+      best = i;
+      if (used == 0) break;
+    }
+    if (!best) {
+      logToStderr(logLevelOfEnvironment(), LogLevel::Error, "",
+                  "all function lists are in use by initialised consumers");
+      return std::nullopt;
+    }
+    // Whoever moves the time on has it; another thread that saw the same looks again.
+    State& state = states[*best];
+    if (!state.used.compare_exchange_strong(oldest, ticks.fetch_add(1) + 1)) continue;
+    FILLERS[*best]();
+    state.major.store(version.major);
+    state.minor.store(version.minor);
+    return best;
+  }
+}
+
+bool same(CK_VERSION a, CK_VERSION b) { return a.major == b.major && a.minor == b.minor; }
+
+}  // namespace
+
+CK_RV Consumers::functionList(CK_FUNCTION_LIST_PTR_PTR out) {
+  if (out == nullptr) return CKR_ARGUMENTS_BAD;
+  auto consumer = take({2, 40});
+  if (!consumer) return CKR_HOST_MEMORY;
+  *out = &lists[*consumer].v2;
+  return CKR_OK;
+}
+
+CK_RV Consumers::functionList(unsigned consumer, CK_FUNCTION_LIST_PTR_PTR out) {
+  if (out == nullptr) return CKR_ARGUMENTS_BAD;
+  *out = &lists[consumer].v2;
+  return CKR_OK;
+}
+
+CK_RV Consumers::interfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count) {
+  if (count == nullptr) return CKR_ARGUMENTS_BAD;
+  constexpr CK_ULONG NUMBER = std::size(Lists{}.interfaces);
+  CK_ULONG room = *count;
+  *count = NUMBER;
+  if (list == nullptr) return CKR_OK;
+  if (room < NUMBER) return CKR_BUFFER_TOO_SMALL;
+  auto consumer = take({3, 2});
+  if (!consumer) return CKR_HOST_MEMORY;
+  std::memcpy(list, lists[*consumer].interfaces, sizeof lists[*consumer].interfaces);
+  return CKR_OK;
+}
+
+CK_RV Consumers::interface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTERFACE_PTR_PTR out,
+                           CK_FLAGS flags) {
+  if (out == nullptr) return CKR_ARGUMENTS_BAD;
+  if (name != nullptr && std::strcmp(reinterpret_cast<const char*>(name),
+                                     reinterpret_cast<const char*>(standardName)) != 0)
+    return CKR_ARGUMENTS_BAD;
+  // No interface has a flag; a forked child has none of its parent's sessions.
+  if (flags != 0) return CKR_ARGUMENTS_BAD;
+  constexpr CK_VERSION VERSIONS[] = {{3, 2}, {3, 0}, {2, 40}};
+  CK_VERSION wanted = version == nullptr ? VERSIONS[0] : *version;
+  // 3.1 added no function: its list is that of 3.0.
+  if (same(wanted, {3, 1})) wanted = {3, 0};
+  for (std::size_t i = 0; i < std::size(VERSIONS); ++i) {
+    if (!same(wanted, VERSIONS[i])) continue;
+    auto consumer = take(wanted);
+    if (!consumer) return CKR_HOST_MEMORY;
+    *out = &lists[*consumer].interfaces[i];
+    return CKR_OK;
+  }
+  return CKR_ARGUMENTS_BAD;
+}
+
+CK_VERSION Consumers::version(unsigned consumer) {
+  return {states[consumer].major.load(), states[consumer].minor.load()};
+}
+
+void Consumers::touch(unsigned consumer, bool initialized) {
+  states[consumer].used.store(ticks.fetch_add(1) + 1, std::memory_order_release);
+  states[consumer].initialized.store(initialized, std::memory_order_release);
+}
+
+}  // namespace bulkhead::proxy

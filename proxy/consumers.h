@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Consumers: each call that asks for functions gets a list of its own, and the list tells who is
+// calling. The lists are static; no code is made at run time.
+#pragma once
+
+#include "ipc/pkcs11.h"
+
+namespace bulkhead::proxy {
+
+/// The pool of function lists. Of the process and its forked children alike: a child's consumers
+/// keep the lists that they got from the parent. Any thread.
+class Consumers {
+ public:
+  /// C_GetFunctionList: a new consumer, with a list of version 2.40. Called through a list, it
+  /// yields that list's consumer again. CKR_HOST_MEMORY when all lists are in use.
+  static CK_RV functionList(CK_FUNCTION_LIST_PTR_PTR out);
+  static CK_RV functionList(unsigned consumer, CK_FUNCTION_LIST_PTR_PTR out);
+
+  /// C_GetInterfaceList: one new consumer with a list of each version (PKCS#11 3.2, 5.4.4).
+  static CK_RV interfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count);
+
+  /// C_GetInterface: a new consumer with the version asked for, 3.2 by default (5.4.5).
+  static CK_RV interface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTERFACE_PTR_PTR out,
+                         CK_FLAGS flags);
+
+  /// The version of the list that the consumer was given.
+  static CK_VERSION version(unsigned consumer);
+
+  /// Notes that a consumer was initialised or finalised just now. A list that is not initialised
+  /// may be handed out again when the pool is used up, the one idle longest first.
+  static void touch(unsigned consumer, bool initialized);
+};
+
+}  // namespace bulkhead::proxy

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "proxy/module.h"
+
+#include <algorithm>
+
+namespace bulkhead::proxy {
+
+using ipc::Clock;
+
+std::shared_ptr<Worker> Module::worker() const {
+  std::lock_guard lock(mutex_);
+  return worker_;
+}
+
+std::string Module::failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+CK_RV Module::failureValue() const {
+  std::lock_guard lock(mutex_);
+  return failureValue_;
+}
+
+std::vector<CK_SLOT_ID> Module::lastSlots() const {
+  std::lock_guard lock(mutex_);
+  return lastSlots_;
+}
+
+void Module::setLastSlots(std::vector<CK_SLOT_ID> slots) {
+  std::lock_guard lock(mutex_);
+  lastSlots_ = std::move(slots);
+}
+
+// Starts a worker if there is none and nobody else is at it. Whoever gets one completes the start
+// with endStart(). Null: there is one, or somebody else is at it, or it is not to be had.
+std::shared_ptr<Worker> Module::beginStart(bool afterDeath) {
+  unsigned generation;
+  {
+    std::lock_guard lock(mutex_);
+    if (starting_ || users_ == 0 || (worker_ != nullptr && worker_->running())) return nullptr;
+    if (afterDeath) {
+      // Only starts after a death are counted: as many as StartLimitBurst= within the interval,
+      // and then the token is not present until the interval is over.
+      auto interval = worker_ == nullptr ? Worker::Terms{}.startLimitInterval
+                                         : worker_->terms().startLimitInterval;
+      auto burst =
+          worker_ == nullptr ? Worker::Terms{}.startLimitBurst : worker_->terms().startLimitBurst;
+      auto now = Clock::now();
+      while (!starts_.empty() && now - starts_.front() > interval) starts_.pop_front();
+      if (starts_.size() >= burst) return nullptr;
+      starts_.push_back(now);
+    }
+    starting_ = true;
+    generation = generation_++;
+  }
+  auto started = Worker::start(config_, generation, logLevel_);
+  if (started) return *started;
+  logToStderr(logLevel_, LogLevel::Error, config_.name,
+              "cannot start: " + started.error().message());
+  {
+    std::lock_guard lock(mutex_);
+    starting_ = false;
+    failure_ = started.error().message();
+    failureValue_ = CKR_GENERAL_ERROR;
+  }
+  changed_.notify_all();
+  return nullptr;
+}
+
+void Module::endStart(const std::shared_ptr<Worker>& worker) {
+  bool unwanted;
+  {
+    std::lock_guard lock(mutex_);
+    starting_ = false;
+    failure_ = worker->failure();
+    failureValue_ = worker->failureValue();
+    unwanted = users_ == 0;
+    // One that failed is kept, too: its terms say when the next try may be.
+    if (!unwanted) worker_ = worker;
+  }
+  changed_.notify_all();
+  if (!unwanted) return;
+  worker->beginEnd();
+  worker->end();
+}
+
+void Module::awaitStart() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !starting_; });
+}
+
+void Module::acquire(const std::vector<std::shared_ptr<Module>>& modules) {
+  std::vector<std::pair<Module*, std::shared_ptr<Worker>>> ours;
+  for (auto& module : modules) {
+    bool first;
+    {
+      std::unique_lock lock(module->mutex_);
+      // A worker on its way out is not one to join.
+      module->changed_.wait(lock, [&] { return !module->starting_ || module->users_ != 0; });
+      first = module->users_++ == 0;
+      if (first) {
+        module->starts_.clear();
+        module->generation_ = 0;
+      }
+    }
+    if (auto worker = module->beginStart(!first)) ours.emplace_back(module.get(), worker);
+  }
+  std::vector<std::shared_ptr<Worker>> workers;
+  for (auto& [module, worker] : ours) workers.push_back(worker);
+  Worker::awaitReady(workers);
+  for (auto& [module, worker] : ours) module->endStart(worker);
+  // Those that another consumer is starting at this moment.
+  for (auto& module : modules) module->awaitStart();
+}
+
+void Module::release(const std::vector<std::shared_ptr<Module>>& modules) {
+  std::vector<std::pair<Module*, std::shared_ptr<Worker>>> ending;
+  for (auto& module : modules) {
+    std::lock_guard lock(module->mutex_);
+    if (module->users_ == 0 || --module->users_ != 0) continue;
+    // Until it has ended nobody starts another.
+    if (module->worker_ != nullptr && !module->starting_) {
+      module->starting_ = true;
+      ending.emplace_back(module.get(), std::move(module->worker_));
+    }
+    module->worker_ = nullptr;
+  }
+  for (auto& [module, worker] : ending) worker->beginEnd();
+  for (auto& [module, worker] : ending) worker->end();
+  for (auto& [module, worker] : ending) {
+    {
+      std::lock_guard lock(module->mutex_);
+      module->starting_ = false;
+    }
+    module->changed_.notify_all();
+  }
+}
+
+std::shared_ptr<Worker> Module::runningWorker() {
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return !starting_; });
+      if (users_ == 0) return nullptr;
+      if (worker_ != nullptr && worker_->running()) return worker_;
+    }
+    auto worker = beginStart(true);
+    if (worker == nullptr) {
+      std::unique_lock lock(mutex_);
+      // Somebody else was faster, or the limit is reached.
+      if (!starting_ && (worker_ == nullptr || !worker_->running())) return nullptr;
+      continue;
+    }
+    Worker::awaitReady({worker});
+    endStart(worker);
+    return worker->running() ? worker : nullptr;
+  }
+}
+
+void Module::loggedIn(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot, unsigned consumer) {
+  std::lock_guard lock(mutex_);
+  // A new worker's token knows of no login to the old one's.
+  if (loginsOf_.lock() != worker) {
+    logins_.clear();
+    loginsOf_ = worker;
+  }
+  logins_[slot].insert(consumer);
+}
+
+bool Module::anyLoggedIn(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot) const {
+  std::lock_guard lock(mutex_);
+  auto found = logins_.find(slot);
+  return loginsOf_.lock() == worker && found != logins_.end() && !found->second.empty();
+}
+
+Module::Logout Module::loggedOut(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot,
+                                 unsigned consumer) {
+  std::lock_guard lock(mutex_);
+  if (loginsOf_.lock() != worker) return Logout::NotLoggedIn;
+  auto found = logins_.find(slot);
+  if (found == logins_.end() || found->second.erase(consumer) == 0) return Logout::NotLoggedIn;
+  return found->second.empty() ? Logout::Last : Logout::OthersRemain;
+}
+
+}  // namespace bulkhead::proxy

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A configured module in this process: its users, its present worker, and the next one when that
+// dies.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "proxy/module_config.h"
+#include "proxy/worker.h"
+
+namespace bulkhead::proxy {
+
+/// One module. Any thread; no lock is held while a worker starts, ends or is called.
+class Module {
+ public:
+  Module(ModuleConfig config, LogLevel logLevel) : config_(std::move(config)), logLevel_(logLevel) {}
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  const ModuleConfig& config() const { return config_; }
+
+  /// Adds a user to each module and starts, side by side, those that have no worker. A module that
+  /// cannot start keeps its user and has no worker.
+  static void acquire(const std::vector<std::shared_ptr<Module>>& modules);
+
+  /// Takes the user away again; modules without users are finalised, side by side.
+  static void release(const std::vector<std::shared_ptr<Module>>& modules);
+
+  /// The present worker, running or not; null before the first and after the last user.
+  std::shared_ptr<Worker> worker() const;
+
+  /// A running worker: the present one or, after a death and within StartLimitBurst=, a new one.
+  /// Null where there is none to be had.
+  std::shared_ptr<Worker> runningWorker();
+
+  /// Why the last worker failed to start, and what it answered.
+  std::string failure() const;
+  CK_RV failureValue() const;
+
+  /// The slots that the module listed last, in its order.
+  std::vector<CK_SLOT_ID> lastSlots() const;
+  void setLastSlots(std::vector<CK_SLOT_ID> slots);
+
+  /// Who is logged in to a token, by consumer. A login belongs to the token and the process: the
+  /// module hears of the first login and of the last logout.
+  enum class Logout { NotLoggedIn, OthersRemain, Last };
+  void loggedIn(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot, unsigned consumer);
+  bool anyLoggedIn(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot) const;
+  Logout loggedOut(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot, unsigned consumer);
+
+ private:
+  std::shared_ptr<Worker> beginStart(bool afterDeath);
+  void endStart(const std::shared_ptr<Worker>& worker);
+  void awaitStart();
+
+  const ModuleConfig config_;
+  const LogLevel logLevel_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::shared_ptr<Worker> worker_;
+  bool starting_ = false;
+  unsigned users_ = 0;
+  unsigned generation_ = 0;
+  std::deque<ipc::Clock::time_point> starts_;
+  std::string failure_;
+  CK_RV failureValue_ = CKR_GENERAL_ERROR;
+  std::vector<CK_SLOT_ID> lastSlots_;
+  std::weak_ptr<Worker> loginsOf_;
+  std::map<CK_SLOT_ID, std::set<unsigned>> logins_;
+};
+
+}  // namespace bulkhead::proxy

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "proxy/owned.h"
+
+#include <atomic>
+#include <utility>
+
+namespace bulkhead::proxy {
+namespace {
+
+// What the process owns, for the children that it may fork. More than this many are simply not
+// closed in a child; close-on-exec ends them there all the same.
+struct Entry {
+  std::atomic<int> fd{-1};
+  std::atomic<dev_t> device{0};
+  std::atomic<ino_t> inode{0};
+};
+constexpr int ENTRIES = 2048;
+Entry entries[ENTRIES];
+
+bool is(int fd, dev_t device, ino_t inode) {
+  struct stat status;
+  return fd >= 0 && ::fstat(fd, &status) == 0 && status.st_dev == device &&
+         status.st_ino == inode;
+}
+
+}  // namespace
+
+Owned::Owned(Descriptor fd) : fd_(fd.release()) {
+  struct stat status;
+  if (fd_ < 0 || ::fstat(fd_, &status) != 0) return;
+  device_ = status.st_dev;
+  inode_ = status.st_ino;
+  for (int i = 0; i < ENTRIES; ++i) {
+    int free = -1;
+    // -2 keeps the entry from others and from a child until it is complete.
+    if (!entries[i].fd.compare_exchange_strong(free, -2)) continue;
+    entries[i].device.store(device_);
+    entries[i].inode.store(inode_);
+    entries[i].fd.store(fd_);
+    entry_ = i;
+    return;
+  }
+}
+
+Owned::Owned(Owned&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)),
+      entry_(std::exchange(other.entry_, -1)),
+      device_(other.device_),
+      inode_(other.inode_) {}
+
+Owned& Owned::operator=(Owned&& other) noexcept {
+  if (this == &other) return *this;
+  reset();
+  fd_ = std::exchange(other.fd_, -1);
+  entry_ = std::exchange(other.entry_, -1);
+  device_ = other.device_;
+  inode_ = other.inode_;
+  return *this;
+}
+
+int Owned::get() const { return is(fd_, device_, inode_) ? fd_ : -1; }
+
+void Owned::reset() {
+  if (entry_ >= 0) entries[std::exchange(entry_, -1)].fd.store(-1);
+  // Only what still is ours gets closed.
+  Descriptor closing(is(fd_, device_, inode_) ? fd_ : -1);
+  fd_ = -1;
+}
+
+void Owned::closeInherited() {
+  for (Entry& entry : entries) {
+    int fd = entry.fd.exchange(-1);
+    Descriptor closing(is(fd, entry.device.load(), entry.inode.load()) ? fd : -1);
+  }
+}
+
+}  // namespace bulkhead::proxy

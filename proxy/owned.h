@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Descriptors inside a process that is not ours. The host may close them behind our back and open
+// others under the same numbers, and a forked child inherits copies that it does not know of.
+#pragma once
+
+#include <sys/stat.h>
+
+#include "ipc/descriptor.h"
+
+namespace bulkhead::proxy {
+
+/// A descriptor that remembers which file it was made for, and is closed only if it still is that
+/// one. Movable, not copyable. Used by one thread at a time, or only read.
+class Owned {
+ public:
+  Owned() = default;
+  explicit Owned(Descriptor fd);
+  Owned(Owned&& other) noexcept;
+  Owned& operator=(Owned&& other) noexcept;
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+  ~Owned() { reset(); }
+
+  /// The number if it still is what it was made for, else -1.
+  int get() const;
+  explicit operator bool() const { return fd_ >= 0; }
+
+  /// Closes it, if it still is ours.
+  void reset();
+
+  /// In a forked child: closes the copies of everything that was owned in the parent. Needs no
+  /// lock, so it does not matter what other threads of the parent were doing.
+  static void closeInherited();
+
+ private:
+  int fd_ = -1;
+  int entry_ = -1;  // in the table that closeInherited() reads
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+}  // namespace bulkhead::proxy

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// All state of bulkhead in this process. A forked child has none of it and starts anew.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "ipc/log.h"
+#include "proxy/module.h"
+#include "proxy/sessions.h"
+#include "proxy/slots.h"
+
+namespace bulkhead::proxy {
+
+/// How many function lists there are: consumers that can be alive at once.
+inline constexpr unsigned MAX_CONSUMERS = 160;
+
+/// The modules of a process, and which consumers use them. Any thread; no lock is held while a
+/// worker starts, ends or is called.
+class Process {
+ public:
+  /// The state of this process. In a forked child the parent's is abandoned as it is, whatever its
+  /// threads were doing, and the copies of its descriptors are closed. Never null; the only
+  /// singleton, because a C ABI has no other place for it. Throws std::bad_alloc.
+  static Process& instance();
+
+  Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  /// C_Initialize and C_Finalize of one consumer: counted, and raced by any number of threads.
+  CK_RV initialize(unsigned consumer);
+  CK_RV finalize(unsigned consumer);
+
+  /// Whether the consumer is initialised: the first question of every other function.
+  bool active(unsigned consumer) const {
+    return consumers_[consumer].active.load(std::memory_order_acquire);
+  }
+
+  /// The modules in force, by priority and name. Empty while no consumer is initialised.
+  std::vector<std::shared_ptr<Module>> modules() const;
+
+  /// The module of a slot id, and its own id for it. Null when there is no such slot.
+  std::shared_ptr<Module> moduleOf(CK_SLOT_ID slot, CK_SLOT_ID& moduleSlot) const;
+
+  Sessions& sessions() { return sessions_; }
+  LogLevel logLevel() const { return logLevel_; }
+
+  /// Closes a consumer's sessions, of one slot or, with 0, of all; and logs it out without logging
+  /// out others.
+  void closeSessions(unsigned consumer, CK_SLOT_ID slot);
+
+  /// What remains to be done when a consumer has closed a session: without any left on the slot it
+  /// is logged out, as by the standard.
+  void sessionClosed(const Session& session);
+
+  /// C_Logout for a consumer's session.
+  CK_RV logout(const Session& session);
+
+ private:
+  enum class Phase { Idle, Changing, Active };
+  struct Consumer {
+    std::mutex mutex;
+    std::condition_variable changed;
+    Phase phase = Phase::Idle;
+    unsigned count = 0;
+    std::atomic<bool> active{false};
+    std::vector<std::shared_ptr<Module>> modules;
+  };
+
+  std::vector<std::shared_ptr<Module>> loadModules(CK_RV& refused);
+  CK_RV start(Consumer& consumer, unsigned index);
+
+  LogLevel logLevel_ = LogLevel::Off;
+  std::array<Consumer, MAX_CONSUMERS> consumers_;
+  Sessions sessions_;
+  mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<Module>> modules_;
+  unsigned users_ = 0;  // consumers that are initialised or at it
+};
+
+/// Reads the slots of a module again and gives new ones an id. The slots' ids, in the module's
+/// order; those it listed last when it does not answer.
+std::vector<CK_SLOT_ID> refreshSlots(Module& module, bool tokenPresent);
+
+}  // namespace bulkhead::proxy

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The sessions of all consumers, under handles that are unique in the process and never used twice.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/module.h"
+
+namespace bulkhead::proxy {
+
+/// The four kinds of message operations; each remembers its mechanism.
+enum class MessageKind { Encrypt, Decrypt, Sign, Verify };
+
+/// An open session.
+struct Session {
+  unsigned consumer;
+  std::shared_ptr<Module> module;
+  std::shared_ptr<Worker> worker;  ///< the one that it was opened on; there is no other for it
+  CK_SLOT_ID slot;                 ///< this process's id
+  CK_SLOT_ID moduleSlot;
+  CK_SESSION_HANDLE real;          ///< the module's handle
+  CK_SESSION_HANDLE handle;        ///< ours
+  std::array<std::atomic<CK_MECHANISM_TYPE>, 4> messageMechanism{
+      CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION,
+      CK_UNAVAILABLE_INFORMATION};
+};
+
+/// The table of sessions. Any thread.
+class Sessions {
+ public:
+  /// Enters a session and gives it its handle.
+  CK_SESSION_HANDLE add(std::shared_ptr<Session> session);
+  /// The consumer's session of that handle, or null.
+  std::shared_ptr<Session> find(CK_SESSION_HANDLE handle, unsigned consumer) const;
+  /// Takes a session out; false when it was gone already.
+  bool remove(CK_SESSION_HANDLE handle);
+  /// All sessions of a consumer, of one slot or, with 0, of all.
+  std::vector<std::shared_ptr<Session>> of(unsigned consumer, CK_SLOT_ID slot = 0) const;
+
+ private:
+  // Threads that use different sessions seldom wait for each other.
+  static constexpr std::size_t SHARDS = 16;
+  struct alignas(64) Shard {
+    mutable std::mutex mutex;
+    std::unordered_map<CK_SESSION_HANDLE, std::shared_ptr<Session>> sessions;
+  };
+  Shard& shardOf(CK_SESSION_HANDLE handle) { return shards_[handle % SHARDS]; }
+  const Shard& shardOf(CK_SESSION_HANDLE handle) const { return shards_[handle % SHARDS]; }
+
+  std::array<Shard, SHARDS> shards_;
+};
+
+}  // namespace bulkhead::proxy

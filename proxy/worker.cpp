@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "proxy/worker.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "ipc/build_id.h"
+#include "ipc/control.h"
+#include "proxy/spawn.h"
+
+namespace bulkhead::proxy {
+namespace {
+
+using ipc::Clock;
+using ipc::Exchange;
+
+// A pool holds this many idle channels; a burst of threads leaves no more behind.
+constexpr std::size_t MAX_IDLE = 32;
+// As many threads as a worker has for channels.
+constexpr std::size_t MAX_BUSY = 120;
+// How long a supervisor may take to end a worker that is told to end.
+constexpr int SUPERVISOR_GRACE = 1000;
+
+std::string workerExecutable() {
+  const char* own = ::secure_getenv("BULKHEAD_WORKER");
+  return own == nullptr || *own == '\0' ? BULKHEAD_WORKER_PATH : own;
+}
+
+// The host's environment as it is now; the supervisor picks from it what the policy lets through.
+// LD_* variables are for the host's programs, and a setuid host's variables are for nobody.
+std::vector<std::string> environmentForWorker() {
+  std::vector<std::string> kept;
+  bool secure = ::getauxval(AT_SECURE) != 0;
+  for (char** one = ::environ; one != nullptr && *one != nullptr; ++one) {
+    if (std::strncmp(*one, "LD_", 3) == 0) continue;
+    if (secure && std::strncmp(*one, "BULKHEAD_", 9) == 0) continue;
+    kept.emplace_back(*one);
+  }
+  return kept;
+}
+
+}  // namespace
+
+Worker::Worker(const ModuleConfig& module, unsigned generation, LogLevel logLevel)
+    : name_(module.name), generation_(generation), logLevel_(logLevel) {}
+
+Result<std::shared_ptr<Worker>> Worker::start(const ModuleConfig& module, unsigned generation,
+                                              LogLevel logLevel) {
+  auto host = ipc::socketPair(SOCK_SEQPACKET);
+  if (!host) return host.error();
+  auto control = ipc::socketPair(SOCK_SEQPACKET);
+  if (!control) return control.error();
+
+  // Sent before there is anybody to read it: it waits in the socket.
+  capnp::MallocMessageBuilder message;
+  auto start = message.initRoot<ipc::wire::Control>().initStart();
+  start.setBuild(BUILD_ID);
+  start.setModule(module.name);
+  start.setPath(module.path);
+  start.setInitReserved(module.initReserved);
+  start.setHasInitReserved(module.hasInitReserved);
+  start.setHostPid(::getpid());
+  start.setLogLevel(static_cast<signed char>(logLevel));
+  start.setRestarts(generation);
+  start.setSecure(::getauxval(AT_SECURE) != 0);
+  if (auto sent = ipc::sendControl(host->first.get(), message); !sent) return sent.error();
+
+  auto supervisor = spawnSupervisor(workerExecutable(), host->second.get(), control->second.get(),
+                                    environmentForWorker());
+  if (!supervisor) return supervisor.error();
+  std::shared_ptr<Worker> worker(new Worker(module, generation, logLevel));
+  worker->host_ = Owned(std::move(host->first));
+  worker->control_ = Owned(std::move(control->first));
+  worker->supervisor_ = Owned(std::move(*supervisor));
+  return worker;
+}
+
+Worker::~Worker() {
+  if (phase() == Phase::Running || phase() == Phase::Starting) stop("");
+}
+
+std::string Worker::failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+void Worker::fail(const std::string& why, CK_RV rv) {
+  {
+    std::lock_guard lock(mutex_);
+    // The first reason is the cause; what follows are consequences.
+    if (failure_.empty()) {
+      failure_ = why;
+      failureValue_ = rv;
+    }
+  }
+  leave(Phase::Failed);
+}
+
+// Reads one control message while the worker starts. False when there is nothing more to expect.
+bool Worker::onMessage(const Owned& socket) {
+  auto received = ipc::receiveControl(socket.get(), true);
+  if (!received) return received.error().code == EAGAIN;
+  if (!*received) return false;
+  try {
+    auto message = (*received)->get();
+    if (message.isPolicy() && &socket == &host_) {
+      auto policy = message.getPolicy();
+      auto milliseconds = [](std::uint64_t n) { return std::chrono::milliseconds(n); };
+      terms_.startTimeout = milliseconds(policy.getStartTimeout());
+      terms_.stopTimeout = milliseconds(policy.getStopTimeout());
+      auto calls = policy.getCallTimeouts();
+      for (unsigned i = 0; i < ipc::FUNCTIONS && i < calls.size(); ++i)
+        terms_.callTimeouts[i] = milliseconds(calls[i]);
+      // It waits for a card to be put in, not for the module.
+      terms_.callTimeouts[ipc::indexOf(ipc::Function::C_WaitForSlotEvent)] = milliseconds(0);
+      terms_.startLimitBurst = policy.getStartLimitBurst();
+      terms_.startLimitInterval = milliseconds(policy.getStartLimitInterval());
+      terms_.maxMessage = policy.getMaxMessage();
+      for (auto one : policy.getFlatMechanisms()) terms_.flatMechanisms.push_back(one);
+      terms_.sharePerConsumer = policy.getSharePerConsumer();
+    } else if (message.isReady() && &socket == &control_) {
+      auto ready = message.getReady();
+      version_ = {ready.getCryptokiMajor(), ready.getCryptokiMinor()};
+      auto functions = ready.getFunctions();
+      for (unsigned i = 0; i < ipc::FUNCTIONS && i < functions.size(); ++i)
+        functions_[i] = functions[i];
+      phase_.store(Phase::Running, std::memory_order_release);
+    } else if (message.isFailed()) {
+      auto failed = message.getFailed();
+      auto reason = std::string(failed.getReason().cStr());
+      if (&socket == &control_) log(LogLevel::Error, "cannot start: " + reason);
+      fail(reason, static_cast<CK_RV>(failed.getReturnValue()));
+    } else if (message.isEnded() && phase() == Phase::Starting) {
+      fail(message.getEnded().cStr(), CKR_DEVICE_REMOVED);
+    }
+    return true;
+  } catch (const kj::Exception& e) {
+    fail(e.getDescription().cStr(), CKR_DEVICE_ERROR);
+    return false;
+  }
+}
+
+void Worker::awaitReady(const std::vector<std::shared_ptr<Worker>>& workers) {
+  for (;;) {
+    std::vector<pollfd> fds;
+    std::vector<Worker*> owners;
+    int timeout = -1;
+    for (auto& worker : workers) {
+      if (worker->phase() != Phase::Starting) continue;
+      int left = -1;
+      if (worker->terms_.startTimeout.count() != 0) {
+        auto rest = std::chrono::ceil<std::chrono::milliseconds>(
+            worker->started_ + worker->terms_.startTimeout - Clock::now());
+        if (rest.count() <= 0) {
+          worker->fail("it was not ready within StartTimeoutSec=", CKR_DEVICE_ERROR);
+          worker->stop(worker->failure());
+          continue;
+        }
+        left = static_cast<int>(std::min<std::int64_t>(rest.count(), 1 << 30));
+      }
+      if (timeout < 0 || (left >= 0 && left < timeout)) timeout = left;
+      fds.push_back({worker->host_.get(), POLLIN, 0});
+      fds.push_back({worker->control_.get(), POLLIN, 0});
+      owners.insert(owners.end(), 2, worker.get());
+    }
+    if (fds.empty()) return;
+    int n = ::poll(fds.data(), fds.size(), timeout);
+    if (n < 0 && errno != EINTR) return;
+    if (n <= 0) continue;
+    // The supervisor's sockets come before the workers': the policy precedes readiness.
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+      Worker& worker = *owners[i];
+      if (fds[i].revents == 0 || worker.phase() != Phase::Starting) continue;
+      bool supervisor = i % 2 == 0;
+      if (worker.onMessage(supervisor ? worker.host_ : worker.control_)) continue;
+      // A worker that closes says nothing; its supervisor says how it ended.
+      if (!supervisor && fds[i - 1].revents == 0) {
+        pollfd last{worker.host_.get(), POLLIN, 0};
+        if (::poll(&last, 1, SUPERVISOR_GRACE) > 0 && worker.onMessage(worker.host_) &&
+            worker.phase() == Phase::Starting)
+          continue;
+      }
+      if (worker.phase() == Phase::Starting)
+        worker.fail("it ended before it was ready", CKR_DEVICE_ERROR);
+    }
+  }
+}
+
+// ---- channels ----
+
+Worker::Lease::~Lease() {
+  if (channel_ != nullptr) worker_->giveBack(std::move(channel_), clean);
+}
+
+std::unique_ptr<ipc::Channel> Worker::openChannel() {
+  auto pair = ipc::socketPair(SOCK_STREAM);
+  if (!pair) return nullptr;
+  capnp::MallocMessageBuilder message;
+  message.initRoot<ipc::wire::Control>().setChannel();
+  if (!ipc::sendControl(control_.get(), message, pair->second.get())) return nullptr;
+  return std::make_unique<ipc::Channel>(std::move(pair->first), terms_.maxMessage);
+}
+
+Worker::Lease Worker::lease(ipc::Deadline deadline) {
+  std::unique_ptr<ipc::Channel> channel;
+  bool open = false;
+  {
+    std::unique_lock lock(mutex_);
+    auto ready = [&] { return !running() || !idle_.empty() || busy_.size() < MAX_BUSY; };
+    while (!ready()) {
+      if (!deadline) {
+        returned_.wait(lock);
+      } else if (returned_.wait_until(lock, *deadline) == std::cv_status::timeout) {
+        return {};
+      }
+    }
+    if (!running()) return {};
+    if (!idle_.empty()) {
+      channel = std::move(idle_.back());
+      idle_.pop_back();
+    } else {
+      open = true;
+    }
+    // A place is taken before the channel is there, so that no burst gets more than there are.
+    busy_.push_back(channel.get());
+  }
+  if (open) {
+    channel = openChannel();
+    std::unique_lock lock(mutex_);
+    auto place = std::find(busy_.begin(), busy_.end(), nullptr);
+    if (channel != nullptr && running()) {
+      *place = channel.get();
+    } else {
+      busy_.erase(place);
+      // A host at its limit of descriptors waits for a channel that it has.
+      if (channel == nullptr && running() && (!idle_.empty() || !busy_.empty())) {
+        while (running() && idle_.empty() && !busy_.empty()) {
+          if (!deadline) {
+            returned_.wait(lock);
+          } else if (returned_.wait_until(lock, *deadline) == std::cv_status::timeout) {
+            return {};
+          }
+        }
+        if (running() && !idle_.empty()) {
+          channel = std::move(idle_.back());
+          idle_.pop_back();
+          busy_.push_back(channel.get());
+        }
+      } else {
+        channel = nullptr;
+      }
+    }
+  }
+  if (channel == nullptr) return {};
+  if (!channel->isOwn()) {
+    channel->abandon();
+    giveBack(std::move(channel), false);
+    kill("the host has closed the descriptors of others");
+    return {};
+  }
+  return Lease(*this, std::move(channel));
+}
+
+void Worker::giveBack(std::unique_ptr<ipc::Channel> channel, bool clean) {
+  {
+    std::lock_guard lock(mutex_);
+    auto place = std::find(busy_.begin(), busy_.end(), channel.get());
+    if (place != busy_.end()) busy_.erase(place);
+    if (clean && running() && idle_.size() < MAX_IDLE) idle_.push_back(std::move(channel));
+  }
+  // Closed outside of the lock, and only if it is what it was.
+  if (channel != nullptr && !channel->isOwn()) channel->abandon();
+  channel.reset();
+  returned_.notify_one();
+}
+
+ipc::HostCodec Worker::codec() const {
+  ipc::HostCodec codec;
+  codec.handles = ipc::ObjectHandles(generation_);
+  codec.flatMechanisms = terms_.flatMechanisms;
+  codec.maxBytes = terms_.maxMessage;
+  return codec;
+}
+
+Worker::Sent Worker::sendFrame(ipc::Function f, Lease own, ipc::FrameBuilder& frame,
+                               std::uint64_t largestReply, ipc::Deadline deadline) {
+  Sent sent;
+  sent.sequence = sequence_.fetch_add(1, std::memory_order_relaxed);
+  sent.largestReply = largestReply;
+  sent.deadline = deadline;
+  Exchange how = own->send(frame, sent.sequence, deadline);
+  sent.lease = std::move(own);
+  if (how != Exchange::Done) sent.failed = broken(how, f);
+  return sent;
+}
+
+CK_RV Worker::absent() const {
+  return phase() == Phase::Ended ? CKR_CRYPTOKI_NOT_INITIALIZED : CKR_DEVICE_REMOVED;
+}
+
+CK_RV Worker::broken(Exchange how, ipc::Function f) {
+  std::string name(ipc::nameOf(f));
+  switch (how) {
+    case Exchange::Done:
+      return CKR_OK;
+    case Exchange::Closed:
+      // Its supervisor sees how it died. One that only closed its channels must not live on.
+      if (running()) kill("it closed its channel in " + name);
+      break;
+    case Exchange::Expired:
+      kill(name + " took longer than CallTimeoutSec=");
+      break;
+    case Exchange::Malformed:
+      kill("its reply to " + name + " breaks the rules of frames");
+      break;
+    case Exchange::Foreign:
+      kill("the host has closed the descriptors of others");
+      break;
+  }
+  return absent();
+}
+
+// ---- ends ----
+
+// Goes to a phase from which no call is made any more, and wakes those that are under way.
+void Worker::leave(Phase phase) {
+  std::vector<std::unique_ptr<ipc::Channel>> closing;
+  {
+    std::lock_guard lock(mutex_);
+    Phase before = phase_.load();
+    if (before != Phase::Starting && before != Phase::Running) return;
+    phase_.store(phase, std::memory_order_release);
+    for (ipc::Channel* channel : busy_)
+      if (channel != nullptr && channel->isOwn()) channel->shut();
+    closing.swap(idle_);
+  }
+  for (auto& channel : closing)
+    if (!channel->isOwn()) channel->abandon();
+  returned_.notify_all();
+}
+
+void Worker::stop(const std::string& why) {
+  capnp::MallocMessageBuilder message;
+  message.initRoot<ipc::wire::Control>().setStop(why);
+  int host = host_.get();
+  if (host >= 0 && ipc::sendControl(host, message, -1, false)) return;
+  // A supervisor that does not read is no use; the worker dies with it.
+  int supervisor = supervisor_.get();
+  if (supervisor >= 0) (void)::syscall(SYS_pidfd_send_signal, supervisor, SIGKILL, nullptr, 0);
+}
+
+void Worker::kill(const std::string& why) {
+  bool was = running();
+  leave(Phase::Died);
+  if (was) stop(why);
+}
+
+void Worker::log(LogLevel level, const std::string& text) const {
+  capnp::MallocMessageBuilder message;
+  auto line = message.initRoot<ipc::wire::Control>().initLog();
+  line.setLevel(static_cast<signed char>(level));
+  line.setText(text);
+  int host = host_.get();
+  if (host >= 0 && ipc::sendControl(host, message, -1, false)) return;
+  logToStderr(logLevel_, level, name_, text);
+}
+
+void Worker::beginEnd() {
+  endBegan_ = Clock::now();
+  if (!running()) return;
+  ipc::HostCodec own = codec();
+  // In a call of its own even when all channels are taken by calls that block.
+  auto channel = openChannel();
+  if (channel == nullptr) {
+    finalizing_ = send<ipc::Function::C_Finalize>(own, {nullptr});
+    return;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    busy_.push_back(channel.get());
+  }
+  Lease lease(*this, std::move(channel));
+  try {
+    ipc::FrameBuilder frame(lease->sendBuffer());
+    ipc::encodeRequest<ipc::Function::C_Finalize>(own, frame.initRoot<ipc::wire::Request>(),
+                                                  {nullptr});
+    finalizing_ = sendFrame(ipc::Function::C_Finalize, std::move(lease), frame,
+                            own.largestReply(), ipc::deadlineIn(terms_.stopTimeout));
+  } catch (const std::exception&) {
+    // No memory for it: the worker is ended without.
+  }
+}
+
+void Worker::end() {
+  if (finalizing_.lease && finalizing_.failed == CKR_OK) {
+    finalizing_.deadline = endBegan_ + terms_.stopTimeout;
+    Exchange got = finalizing_.lease->receive(finalizing_.largestReply, finalizing_.deadline);
+    if (got == Exchange::Expired)
+      log(LogLevel::Warning, "C_Finalize took longer than StopTimeoutSec=");
+  }
+  leave(Phase::Ended);
+  finalizing_ = {};
+  stop("");
+  int supervisor = supervisor_.get();
+  if (supervisor < 0 || awaitEnd(supervisor, SUPERVISOR_GRACE)) return;
+  (void)::syscall(SYS_pidfd_send_signal, supervisor, SIGKILL, nullptr, 0);
+  (void)awaitEnd(supervisor, SUPERVISOR_GRACE);
+}
+
+}  // namespace bulkhead::proxy

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A worker as the host sees it: two sockets, a pidfd, and idle channels.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bitset>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <condition_variable>
+#include <string>
+#include <vector>
+
+#include "ipc/channel.h"
+#include "ipc/codec.h"
+#include "ipc/log.h"
+#include "proxy/module_config.h"
+#include "proxy/owned.h"
+
+namespace bulkhead::proxy {
+
+/// One worker process and its supervisor, from their start to their end. Every member may be called
+/// from any thread. No lock is held while a message is under way.
+class Worker {
+ public:
+  /// Where a worker is in its life. Failed: it never got ready. Died: it did, and is gone.
+  /// Ended: the host finalised it.
+  enum class Phase { Starting, Running, Failed, Died, Ended };
+
+  /// What of the policy concerns the host; sent by the supervisor.
+  struct Terms {
+    std::chrono::milliseconds startTimeout{10'000};
+    std::chrono::milliseconds stopTimeout{3'000};
+    std::array<std::chrono::milliseconds, ipc::FUNCTIONS> callTimeouts{};
+    unsigned startLimitBurst = 5;
+    std::chrono::milliseconds startLimitInterval{60'000};
+    std::uint64_t maxMessage = ipc::DEFAULT_MAX_MESSAGE;
+    std::vector<std::uint64_t> flatMechanisms;
+    bool sharePerConsumer = false;
+  };
+
+  /// Starts supervisor and worker and returns at once; awaitReady() goes on from there.
+  /// `generation` counts the module's workers from 0.
+  static Result<std::shared_ptr<Worker>> start(const ModuleConfig& module, unsigned generation,
+                                               LogLevel logLevel);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  /// Ends the processes, at once, if end() was not called.
+  ~Worker();
+
+  /// Waits until each of the workers is running or has failed. Bounded by the longest
+  /// StartTimeoutSec= among them.
+  static void awaitReady(const std::vector<std::shared_ptr<Worker>>& workers);
+
+  Phase phase() const { return phase_.load(std::memory_order_acquire); }
+  bool running() const { return phase() == Phase::Running; }
+  unsigned generation() const { return generation_; }
+  const Terms& terms() const { return terms_; }
+  CK_VERSION cryptokiVersion() const { return version_; }
+  bool has(ipc::Function f) const { return functions_[ipc::indexOf(f)]; }
+
+  /// Why it failed, and what C_Initialize answers for it where the module is critical.
+  std::string failure() const;
+  CK_RV failureValue() const { return failureValue_; }
+
+  /// A channel on loan for one call. Goes back to the pool at its end, unless the exchange on it
+  /// broke off.
+  class Lease {
+   public:
+    Lease() = default;
+    Lease(Worker& worker, std::unique_ptr<ipc::Channel> channel)
+        : worker_(&worker), channel_(std::move(channel)) {}
+    Lease(Lease&&) = default;
+    Lease& operator=(Lease&&) = default;
+    ~Lease();
+    explicit operator bool() const { return channel_ != nullptr; }
+    ipc::Channel& operator*() const { return *channel_; }
+    ipc::Channel* operator->() const { return channel_.get(); }
+    bool clean = false;  ///< the exchange is complete, or nothing was sent
+
+   private:
+    Worker* worker_ = nullptr;
+    std::unique_ptr<ipc::Channel> channel_;
+  };
+
+  /// A call whose request has been sent.
+  struct Sent {
+    Lease lease;
+    std::uint32_t sequence = 0;
+    std::uint64_t largestReply = 0;
+    ipc::Deadline deadline;
+    CK_RV failed = CKR_OK;  ///< nothing was sent, and this is the answer
+  };
+
+  /// A codec for one call to this worker.
+  ipc::HostCodec codec() const;
+
+  /// Encodes and sends the request of one call.
+  template <ipc::Function F>
+  Sent send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args);
+
+  /// Waits for its reply and writes it back into the arguments.
+  template <ipc::Function F>
+  CK_RV finish(Sent& sent, ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args);
+
+  /// Both. A call on a worker that dies or has died returns CKR_DEVICE_REMOVED.
+  template <ipc::Function F>
+  CK_RV call(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args) {
+    Sent sent = send<F>(codec, args);
+    if (sent.failed != CKR_OK) return sent.failed;
+    return finish<F>(sent, codec, args);
+  }
+
+  /// The answer to a call for which there is no reply, by the phase the worker is in.
+  CK_RV absent() const;
+
+  /// Asks for the end: sends C_Finalize. end() waits for it, not beyond StopTimeoutSec= after this,
+  /// and then ends the processes. Calls under way return CKR_CRYPTOKI_NOT_INITIALIZED.
+  void beginEnd();
+  void end();
+
+  /// Ends a worker that broke a rule or a deadline. `why` goes to the log.
+  void kill(const std::string& why);
+
+  /// A line for the supervisor's log. Never waits.
+  void log(LogLevel level, const std::string& text) const;
+
+ private:
+  Worker(const ModuleConfig& module, unsigned generation, LogLevel logLevel);
+  bool onMessage(const Owned& socket);
+  void fail(const std::string& why, CK_RV rv = CKR_GENERAL_ERROR);
+  Lease lease(ipc::Deadline deadline);
+  std::unique_ptr<ipc::Channel> openChannel();
+  void giveBack(std::unique_ptr<ipc::Channel> channel, bool clean);
+  void leave(Phase phase);
+  void stop(const std::string& why);
+  CK_RV broken(ipc::Exchange how, ipc::Function f);
+  Sent sendFrame(ipc::Function f, Lease lease, ipc::FrameBuilder& frame,
+                 std::uint64_t largestReply, ipc::Deadline deadline);
+  ipc::Deadline deadlineOf(ipc::Function f) const {
+    return ipc::deadlineIn(terms_.callTimeouts[ipc::indexOf(f)]);
+  }
+
+  std::string name_;
+  unsigned generation_;
+  LogLevel logLevel_;
+  std::atomic<Phase> phase_{Phase::Starting};
+  Owned host_;        // to the supervisor
+  Owned control_;     // to the worker
+  Owned supervisor_;  // pidfd
+  Terms terms_;
+  CK_VERSION version_{};
+  std::bitset<ipc::FUNCTIONS> functions_;
+  ipc::Clock::time_point started_ = ipc::Clock::now();
+
+  mutable std::mutex mutex_;
+  std::condition_variable returned_;
+  std::string failure_;
+  CK_RV failureValue_ = CKR_GENERAL_ERROR;
+  std::vector<std::unique_ptr<ipc::Channel>> idle_;  // the last used at the end
+  std::vector<ipc::Channel*> busy_;
+  std::atomic<std::uint32_t> sequence_{0};
+  Sent finalizing_;
+  ipc::Clock::time_point endBegan_{};
+};
+
+template <ipc::Function F>
+Worker::Sent Worker::send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args) {
+  Sent sent;
+  ipc::Deadline deadline = deadlineOf(F);
+  Lease own = lease(deadline);
+  if (!own) {
+    sent.failed = absent();
+    return sent;
+  }
+  try {
+    ipc::FrameBuilder frame(own->sendBuffer());
+    ipc::encodeRequest<F>(codec, frame.initRoot<ipc::wire::Request>(), args);
+    return sendFrame(F, std::move(own), frame, codec.largestReply(), deadline);
+  } catch (const ipc::Refused& refused) {
+    if (refused.what()[0] != '\0')
+      log(LogLevel::Warning, std::string(ipc::nameOf(F)) + ": " + refused.what());
+    sent.failed = refused.returnValue;
+  } catch (const std::bad_alloc&) {
+    sent.failed = CKR_HOST_MEMORY;
+  } catch (const kj::Exception& e) {
+    log(LogLevel::Warning, std::string(ipc::nameOf(F)) + ": " + e.getDescription().cStr());
+    sent.failed = CKR_GENERAL_ERROR;
+  }
+  own.clean = true;
+  return sent;
+}
+
+template <ipc::Function F>
+CK_RV Worker::finish(Sent& sent, ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args) {
+  Lease& own = sent.lease;
+  try {
+    ipc::Exchange got = own->receive(sent.largestReply, sent.deadline);
+    if (got == ipc::Exchange::Done && own->sequence() != sent.sequence)
+      got = ipc::Exchange::Malformed;
+    if (got != ipc::Exchange::Done) return broken(got, F);
+    CK_RV rv;
+    {
+      capnp::FlatArrayMessageReader message(own->received(), ipc::readerOptions(own->received()));
+      rv = ipc::decodeReply<F>(codec, message.getRoot<ipc::wire::Reply>(), args);
+    }
+    own->forget();
+    own.clean = true;
+    return rv;
+  } catch (const ipc::Malformed& e) {
+    kill("its reply to " + std::string(ipc::nameOf(F)) + " has " + e.what());
+  } catch (const kj::Exception& e) {
+    kill("its reply to " + std::string(ipc::nameOf(F)) + " is malformed: " +
+         e.getDescription().cStr());
+  } catch (const std::bad_alloc&) {
+    kill("the host has no memory for its reply to " + std::string(ipc::nameOf(F)));
+    return CKR_HOST_MEMORY;
+  }
+  return CKR_DEVICE_REMOVED;
+}
+
+}  // namespace bulkhead::proxy
