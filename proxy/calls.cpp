@@ -59,8 +59,8 @@ constexpr std::optional<MessageKind> messageKind() {
 template <Function F>
 constexpr bool isMessageInit() {
   using enum Function;
-  return isOneOf<F>({C_MessageEncryptInit, C_MessageDecryptInit, C_MessageSignInit,
-                     C_MessageVerifyInit});
+  return isOneOf<F>(
+      {C_MessageEncryptInit, C_MessageDecryptInit, C_MessageSignInit, C_MessageVerifyInit});
 }
 
 // ---- functions on a session ----
@@ -86,8 +86,8 @@ CK_RV onSession(Process& process, unsigned consumer, typename ipc::Line<F>::Args
 
     constexpr auto KIND = messageKind<F>();
     if constexpr (KIND.has_value())
-      codec.messageMechanism =
-          session->messageMechanism[static_cast<std::size_t>(*KIND)].load(std::memory_order_relaxed);
+      codec.messageMechanism = session->messageMechanism[static_cast<std::size_t>(*KIND)].load(
+          std::memory_order_relaxed);
 
     if constexpr (F == C_CloseSession) {
       if (!process.sessions().remove(session->handle)) return CKR_SESSION_HANDLE_INVALID;
@@ -298,9 +298,9 @@ CK_RV call(unsigned consumer, const typename ipc::Line<F>::Args& args) noexcept 
   }
 }
 
-#define BULKHEAD_INSTANCE(name, major, minor, ...)                                           \
-  template CK_RV call<Function::name>(unsigned, const typename ipc::Line<Function::name>::Args&) \
-      noexcept;
+#define BULKHEAD_INSTANCE(name, major, minor, ...) \
+  template CK_RV call<Function::name>(unsigned,    \
+                                      const typename ipc::Line<Function::name>::Args&) noexcept;
 BULKHEAD_CATALOGUE(BULKHEAD_INSTANCE)
 #undef BULKHEAD_INSTANCE
 

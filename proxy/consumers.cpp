@@ -49,7 +49,6 @@ struct State {
 State states[MAX_CONSUMERS];
 std::atomic<std::uint64_t> ticks{0};
 
-
 template <unsigned CONSUMER>
 void fill() {
   Lists& own = lists[CONSUMER];
@@ -57,8 +56,8 @@ void fill() {
     using Pointer = typename ipc::Line<F>::Pointer;
     // By position: a list is its version and then the functions in the catalogue's order.
     auto function = &Thunk<F, CONSUMER, Pointer>::function;
-    auto at = reinterpret_cast<std::byte*>(&own.v32.C_Initialize) +
-              ipc::indexOf(F) * sizeof(function);
+    auto at =
+        reinterpret_cast<std::byte*>(&own.v32.C_Initialize) + ipc::indexOf(F) * sizeof(function);
     std::memcpy(at, &function, sizeof function);
   };
   ipc::forEachFunction(set);
@@ -75,7 +74,8 @@ void fill() {
 using Filler = void (*)();
 constexpr auto FILLERS = []<unsigned... I>(std::integer_sequence<unsigned, I...>) {
   return std::array<Filler, sizeof...(I)>{&fill<I>...};
-}(std::make_integer_sequence<unsigned, MAX_CONSUMERS>());
+}
+(std::make_integer_sequence<unsigned, MAX_CONSUMERS>());
 
 // Hands out a list: one that never was, else the one that is idle longest.
 std::optional<unsigned> take(CK_VERSION version) {
@@ -105,7 +105,9 @@ std::optional<unsigned> take(CK_VERSION version) {
   }
 }
 
-bool same(CK_VERSION a, CK_VERSION b) { return a.major == b.major && a.minor == b.minor; }
+bool same(CK_VERSION a, CK_VERSION b) {
+  return a.major == b.major && a.minor == b.minor;
+}
 
 }  // namespace
 

@@ -21,7 +21,8 @@ namespace bulkhead::proxy {
 /// One module. Any thread; no lock is held while a worker starts, ends or is called.
 class Module {
  public:
-  Module(ModuleConfig config, LogLevel logLevel) : config_(std::move(config)), logLevel_(logLevel) {}
+  Module(ModuleConfig config, LogLevel logLevel)
+      : config_(std::move(config)), logLevel_(logLevel) {}
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 

@@ -19,8 +19,7 @@ Entry entries[ENTRIES];
 
 bool is(int fd, dev_t device, ino_t inode) {
   struct stat status;
-  return fd >= 0 && ::fstat(fd, &status) == 0 && status.st_dev == device &&
-         status.st_ino == inode;
+  return fd >= 0 && ::fstat(fd, &status) == 0 && status.st_dev == device && status.st_ino == inode;
 }
 
 }  // namespace
@@ -58,7 +57,9 @@ Owned& Owned::operator=(Owned&& other) noexcept {
   return *this;
 }
 
-int Owned::get() const { return is(fd_, device_, inode_) ? fd_ : -1; }
+int Owned::get() const {
+  return is(fd_, device_, inode_) ? fd_ : -1;
+}
 
 void Owned::reset() {
   if (entry_ >= 0) entries[std::exchange(entry_, -1)].fd.store(-1);

@@ -67,8 +67,7 @@ std::vector<std::shared_ptr<Module>> Process::loadModules(CK_RV& refused) {
     logToStderr(logLevel_, LogLevel::Warning, "", warning.message());
   for (const SkippedModule& skipped : set.skipped) {
     bool error = skipped.kind == SkippedModule::Kind::Error;
-    logToStderr(logLevel_, error ? LogLevel::Error : LogLevel::Debug, skipped.name,
-                skipped.reason);
+    logToStderr(logLevel_, error ? LogLevel::Error : LogLevel::Debug, skipped.name, skipped.reason);
     if (error && skipped.critical) refused = CKR_GENERAL_ERROR;
   }
   std::vector<std::shared_ptr<Module>> modules;

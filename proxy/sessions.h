@@ -24,8 +24,8 @@ struct Session {
   std::shared_ptr<Worker> worker;  ///< the one that it was opened on; there is no other for it
   CK_SLOT_ID slot;                 ///< this process's id
   CK_SLOT_ID moduleSlot;
-  CK_SESSION_HANDLE real;          ///< the module's handle
-  CK_SESSION_HANDLE handle;        ///< ours
+  CK_SESSION_HANDLE real;    ///< the module's handle
+  CK_SESSION_HANDLE handle;  ///< ours
   std::array<std::atomic<CK_MECHANISM_TYPE>, 4> messageMechanism{
       CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION,
       CK_UNAVAILABLE_INFORMATION};

@@ -52,9 +52,7 @@ class Stacks {
 // All 64 signals, also those that the C library keeps to itself.
 class SignalsBlocked {
  public:
-  SignalsBlocked() {
-    ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &ALL, &before_, sizeof before_);
-  }
+  SignalsBlocked() { ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &ALL, &before_, sizeof before_); }
   SignalsBlocked(const SignalsBlocked&) = delete;
   SignalsBlocked& operator=(const SignalsBlocked&) = delete;
   ~SignalsBlocked() {
@@ -96,8 +94,8 @@ BULKHEAD_NO_SANITIZER int becomeSupervisor(void* argument) {
 // exit raises no signal, and with it the supervisor loses the parent that could have waited for it.
 BULKHEAD_NO_SANITIZER int intermediate(void* argument) {
   Job& job = *static_cast<Job*>(argument);
-  if (::clone(becomeSupervisor, job.supervisorStack,
-              CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &job, &job.supervisor) < 0)
+  if (::clone(becomeSupervisor, job.supervisorStack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+              &job, &job.supervisor) < 0)
     job.error = errno;
   ::_exit(0);
 }
@@ -142,7 +140,8 @@ Result<Descriptor> spawnSupervisor(const std::string& executable, int hostSocket
 bool awaitEnd(int pidfd, int milliseconds) {
   auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
   for (;;) {
-    auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
     pollfd one{pidfd, POLLIN, 0};
     int n = ::poll(&one, 1, left.count() > 0 ? static_cast<int>(left.count()) : 0);
     if (n < 0 && errno == EINTR) continue;

@@ -392,8 +392,8 @@ void Worker::beginEnd() {
     ipc::FrameBuilder frame(lease->sendBuffer());
     ipc::encodeRequest<ipc::Function::C_Finalize>(own, frame.initRoot<ipc::wire::Request>(),
                                                   {nullptr});
-    finalizing_ = sendFrame(ipc::Function::C_Finalize, std::move(lease), frame,
-                            own.largestReply(), ipc::deadlineIn(terms_.stopTimeout));
+    finalizing_ = sendFrame(ipc::Function::C_Finalize, std::move(lease), frame, own.largestReply(),
+                            ipc::deadlineIn(terms_.stopTimeout));
   } catch (const std::exception&) {
     // No memory for it: the worker is ended without.
   }

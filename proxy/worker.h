@@ -7,9 +7,9 @@
 #include <atomic>
 #include <bitset>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
-#include <condition_variable>
 #include <string>
 #include <vector>
 
@@ -137,8 +137,8 @@ class Worker {
   void leave(Phase phase);
   void stop(const std::string& why);
   CK_RV broken(ipc::Exchange how, ipc::Function f);
-  Sent sendFrame(ipc::Function f, Lease lease, ipc::FrameBuilder& frame,
-                 std::uint64_t largestReply, ipc::Deadline deadline);
+  Sent sendFrame(ipc::Function f, Lease lease, ipc::FrameBuilder& frame, std::uint64_t largestReply,
+                 ipc::Deadline deadline);
   ipc::Deadline deadlineOf(ipc::Function f) const {
     return ipc::deadlineIn(terms_.callTimeouts[ipc::indexOf(f)]);
   }
@@ -212,8 +212,8 @@ CK_RV Worker::finish(Sent& sent, ipc::HostCodec& codec, const typename ipc::Line
   } catch (const ipc::Malformed& e) {
     kill("its reply to " + std::string(ipc::nameOf(F)) + " has " + e.what());
   } catch (const kj::Exception& e) {
-    kill("its reply to " + std::string(ipc::nameOf(F)) + " is malformed: " +
-         e.getDescription().cStr());
+    kill("its reply to " + std::string(ipc::nameOf(F)) +
+         " is malformed: " + e.getDescription().cStr());
   } catch (const std::bad_alloc&) {
     kill("the host has no memory for its reply to " + std::string(ipc::nameOf(F)));
     return CKR_HOST_MEMORY;

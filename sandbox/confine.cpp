@@ -36,8 +36,13 @@ constexpr unsigned long MDWE_REFUSE_EXEC_GAIN = 1;
 Result<void> always() {
   return {};
 }
-bool wantedAlways(const Policy&) {
-  return true;
+
+bool contains(const std::vector<std::string>& list, const char* name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+bool wants(const Policy& policy, const char* layer) {
+  return contains(policy.require, layer) || contains(policy.prefer, layer);
 }
 
 Result<void> writeFile(const char* path, const std::string& text) {
@@ -68,7 +73,8 @@ Result<void> noNewPrivileges(Confinement&) {
   return {};
 }
 
-Result<void> noCores(Confinement&) {
+Result<void> noPrivilegesNoCores(Confinement& c) {
+  if (auto r = noNewPrivileges(c); !r) return r;
   // The process stays dumpable in the kernel's sense: else a supervisor without privileges could
   // not look at the arguments of the system calls that it answers.
   return lower(RLIMIT_CORE, "RLIMIT_CORE", 0);
@@ -108,18 +114,9 @@ Result<void> userNamespace(Confinement&) {
   return writeFile("/proc/self/gid_map", gid + " " + gid + " 1\n");
 }
 
-bool wantsNetworkNamespace(const Policy& p) {
-  return p.network != NetworkAccess::Client;
-}
-
 Result<void> networkNamespace(Confinement&) {
   if (::unshare(CLONE_NEWNET) != 0) return systemError("unshare network namespace");
   return {};
-}
-
-bool wantsIpcNamespace(const Policy& p) {
-  // System V shared memory that a daemon of the module's made is only in the namespace it shares.
-  return !p.syscalls.contains("shmget");
 }
 
 Result<void> ipcNamespace(Confinement&) {
@@ -169,9 +166,9 @@ Result<void> probeSeccomp() {
 }
 
 Result<void> seccomp(Confinement& c) {
-  auto asking = compileFilter(c.policy, Refusal::Notify);
-  if (!asking) return asking.error();
-  if (probeNotification()) {
+  if (wants(c.policy, "broker") && probeNotification()) {
+    auto asking = compileFilter(c.policy, Refusal::Notify);
+    if (!asking) return asking.error();
     auto listener = installFilter(*asking, true);
     if (listener) {
       c.listener = std::move(*listener);
@@ -187,24 +184,30 @@ Result<void> seccomp(Confinement& c) {
   return {};
 }
 
+// Came with the filter, or did not.
+Result<void> broker(Confinement& c) {
+  if (c.listener) return {};
+  return Error{"seccomp user notification", EBUSY, "nobody can be asked"};
+}
+
 constexpr Layer LAYERS[] = {
-    {"no-new-privileges", "no program that it runs can have more rights than it has", always,
-     wantedAlways, noNewPrivileges},
-    {"no-cores", "its memory is never written to a core file", always, wantedAlways, noCores},
-    {"limits", "memory, descriptors and file sizes are bounded", always, wantedAlways, limits},
-    {"user-namespace", "its user has no say over other processes of that user", probeUserNamespace,
-     wantedAlways, userNamespace},
-    {"network-namespace", "there is no network, nor anybody's abstract sockets", probeUserNamespace,
-     wantsNetworkNamespace, networkNamespace},
-    {"ipc-namespace", "shared memory and message queues of others are out of sight",
-     probeUserNamespace, wantsIpcNamespace, ipcNamespace},
-    {"capabilities", "not even root has a privilege in it", always, wantedAlways, dropCapabilities},
-    {"landlock", "only the files that the policy names can be opened", probeLandlock, wantedAlways,
-     landlock},
-    {"memory-deny-write-execute", "no memory that was writable becomes code",
-     probeMemoryDenyWriteExecute, wantedAlways, memoryDenyWriteExecute},
+    {"no-new-privs", "nothing that it runs gains rights, and no core of it is written", always,
+     noPrivilegesNoCores},
+    {"limits", "memory, descriptors and file sizes are bounded", always, limits},
+    {"userns", "its user has no say over other processes of that user", probeUserNamespace,
+     userNamespace},
+    {"netns", "there is no network, nor anybody's abstract sockets", probeUserNamespace,
+     networkNamespace},
+    {"ipcns", "shared memory and message queues of others are out of sight", probeUserNamespace,
+     ipcNamespace},
+    {"capabilities", "not even root has a privilege in it", always, dropCapabilities},
+    {"landlock", "only the files that the policy names can be opened", probeLandlock, landlock},
+    {"mdwe", "no memory that was writable becomes code", probeMemoryDenyWriteExecute,
+     memoryDenyWriteExecute},
     {"seccomp", "only the system calls that the policy names reach the kernel", probeSeccomp,
-     wantedAlways, seccomp},
+     seccomp},
+    {"broker", "what is refused is reported, and connections are made by the supervisor",
+     probeNotification, broker},
 };
 
 // What the loader, the C library, locales and time zones read: needed by any module, secret to
@@ -244,10 +247,6 @@ constexpr const char* COMMON[] = {
     "/sys/devices/system/cpu",
 };
 
-bool contains(const std::vector<std::string>& list, const char* name) {
-  return std::find(list.begin(), list.end(), name) != list.end();
-}
-
 }  // namespace
 
 std::span<const Layer> layers() {
@@ -279,13 +278,8 @@ std::vector<PathRule> pathRules(const Policy& policy, const std::string& moduleP
 
 Result<void> confine(Confinement& confinement,
                      const std::function<void(const Layer&, const Error&)>& degraded) {
-  for (const std::string& name : confinement.policy.require) {
-    if (std::none_of(std::begin(LAYERS), std::end(LAYERS),
-                     [&](const Layer& layer) { return name == layer.name; }))
-      return Error{"required layer " + name, 0, "there is no such layer"};
-  }
   for (const Layer& layer : LAYERS) {
-    if (!layer.wanted(confinement.policy)) continue;
+    if (!wants(confinement.policy, layer.name)) continue;
     Result<void> r = layer.apply(confinement);
     if (r) continue;
     if (contains(confinement.policy.require, layer.name))

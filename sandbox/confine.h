@@ -28,7 +28,6 @@ struct Layer {
   const char* name;
   const char* what;                     ///< one sentence for an operator
   Result<void> (*probe)();              ///< whether the machine has it; changes nothing
-  bool (*wanted)(const Policy&);        ///< whether the policy has a use for it
   Result<void> (*apply)(Confinement&);  ///< applies it to the calling process, for good
 };
 

@@ -17,6 +17,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "sandbox/syscall_groups.h"
+
 namespace bulkhead::sandbox {
 namespace {
 
@@ -119,18 +121,6 @@ std::vector<Narrowed> narrowed(const Policy& policy) {
   return table;
 }
 
-// Refused without a report: libraries try these in the ordinary course of things and go on.
-struct Quiet {
-  const char* name;
-  int error;
-};
-constexpr Quiet QUIET[] = {
-    {"clone3", ENOSYS},        // its flags lie in memory; C libraries fall back to clone
-    {"sched_setattr", EPERM},  // glib's thread pool tries
-    {"sched_getattr", EPERM}, {"sched_setscheduler", EPERM},
-    {"setpriority", EPERM},   {"rseq", ENOSYS},
-};
-
 class Filter {
  public:
   explicit Filter(std::uint32_t otherwise) : context_(::seccomp_init(otherwise), seccomp_release) {}
@@ -182,10 +172,6 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
     }
     // The supervisor makes every connection.
     if (name == "connect") continue;
-    if (std::any_of(std::begin(QUIET), std::end(QUIET),
-                    [&](const Quiet& quiet) { return name == quiet.name; }) &&
-        name != "rseq")
-      continue;
     auto found = std::find_if(narrow.begin(), narrow.end(),
                               [&](const Narrowed& one) { return name == one.name; });
     if (found == narrow.end()) {
@@ -195,11 +181,12 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
     for (const Comparisons& when : found->allowed)
       if (auto r = add(SCMP_ACT_ALLOW, name.c_str(), when); !r) return r.error();
   }
-  for (const Quiet& quiet : QUIET) {
-    if (policy.syscalls.contains(quiet.name) && std::string_view(quiet.name) == "rseq") continue;
-    auto r = add(static_cast<std::uint32_t>(SCMP_ACT_ERRNO(static_cast<unsigned>(quiet.error))),
-                 quiet.name, {});
-    if (!r) return r.error();
+  for (const QuietRefusal& quiet : quietRefusals()) {
+    std::string name(quiet.name);
+    if (policy.syscalls.contains(name)) continue;
+    auto action = static_cast<std::uint32_t>(SCMP_ACT_ERRNO(static_cast<unsigned>(quiet.error)));
+    if (action == otherwise) continue;
+    if (auto r = add(action, name.c_str(), {}); !r) return r.error();
   }
 
   Descriptor memory(::memfd_create("filter", MFD_CLOEXEC));

@@ -1589,28 +1589,6 @@ Policy builtInPolicy() {
                                "C_GenerateKey", "C_GenerateKeyPair"})
     policy.callTimeouts[function] = milliseconds{300'000};
   policy.callTimeouts["C_WaitForSlotEvent"] = milliseconds{0};
-  // The loader and what it loads. /usr/lib also holds locales and OpenSSL's configuration.
-  for (const char* path :
-       {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"})
-    policy.execPaths.push_back({path, true});
-  for (const char* path : {
-           "/etc/ld.so.cache",                // the loader
-           "/etc/localtime",                  // time zone
-           "/usr/share/zoneinfo",             //
-           "/usr/share/locale",               // messages
-           "/usr/share/i18n",                 //
-           "/etc/locale.alias",               //
-           "/etc/ssl/openssl.cnf",            // OpenSSL reads it when it starts
-           "/etc/pki/tls/openssl.cnf",        //
-           "/etc/crypto-policies",            // the distribution's choice of algorithms
-           "/usr/share/crypto-policies",      //
-           "/proc/sys/crypto/fips_enabled",   //
-           "/sys/devices/system/cpu/online",  // the number of processors
-           "/dev/urandom",                    // random numbers
-           "/dev/random",                     //
-           "/dev/null",                       // only read
-       })
-    policy.readOnlyPaths.push_back({path, true});
   policy.require = {"no-new-privs", "seccomp"};
   for (Text layer : LAYER_NAMES)
     if (std::find(policy.require.begin(), policy.require.end(), layer) == policy.require.end())

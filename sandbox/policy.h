@@ -40,12 +40,12 @@ struct Destination {
 
 /// What [Layers] can name.
 inline constexpr std::string_view LAYER_NAMES[] = {
-    "no-new-privs",  // nothing that is run gains rights
+    "no-new-privs",  // nothing that is run gains rights, and no core is written
     "limits",        // resource limits
-    "userns",        // a user namespace: no access to the host's memory, no capabilities
+    "userns",        // a user namespace: no say over the user's other processes
     "netns",         // a network namespace without interfaces
     "ipcns",         // System V objects of the worker's own
-    "mountns",       // sees no paths but the policy's
+    "capabilities",  // no privilege, whoever the host is
     "landlock",      // opens no paths but the policy's
     "mdwe",          // memory is writable or code, never both
     "seccomp",       // no system calls but the policy's

@@ -31,7 +31,7 @@ bool isSequencedSocket(int fd) {
 
 int main(int argc, char**) {
   if (argc != 1 || !isSequencedSocket(HOST) || !isSequencedSocket(WORKER)) {
-    std::fputs(
+    ::fputs(
         "bulkhead-worker is started by the bulkhead PKCS#11 module, not by hand.\n"
         "See bulkhead-worker(8).\n",
         stderr);
