@@ -276,8 +276,10 @@ CK_RV dispatch(unsigned consumer, const typename ipc::Line<F>::Args& args) {
 
 }  // namespace
 
+namespace {
+
 template <Function F>
-CK_RV call(unsigned consumer, const typename ipc::Line<F>::Args& args) noexcept {
+CK_RV guarded(unsigned consumer, const typename ipc::Line<F>::Args& args) noexcept {
   CallGuard guard;
   try {
     // These three need no initialisation.
@@ -298,9 +300,14 @@ CK_RV call(unsigned consumer, const typename ipc::Line<F>::Args& args) noexcept 
   }
 }
 
-#define BULKHEAD_INSTANCE(name, major, minor, ...) \
-  template CK_RV call<Function::name>(unsigned,    \
-                                      const typename ipc::Line<Function::name>::Args&) noexcept;
+}  // namespace
+
+template <Function F, typename... A>
+CK_RV Entry<F, CK_RV (*)(A...)>::call(A... arguments, unsigned consumer) noexcept {
+  return guarded<F>(consumer, {arguments...});
+}
+
+#define BULKHEAD_INSTANCE(name, major, minor, ...) template struct Entry<Function::name>;
 BULKHEAD_CATALOGUE(BULKHEAD_INSTANCE)
 #undef BULKHEAD_INSTANCE
 

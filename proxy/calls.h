@@ -8,9 +8,13 @@
 
 namespace bulkhead::proxy {
 
-/// One call of function F by a consumer, with the function's own arguments. Never throws, is no
-/// cancellation point, and leaves errno as it was.
-template <ipc::Function F>
-CK_RV call(unsigned consumer, const typename ipc::Line<F>::Args& args) noexcept;
+/// Where the calls of function F by all consumers arrive, with the function's own arguments and the
+/// consumer's number behind them. Never throws, is no cancellation point, leaves errno as it was.
+template <ipc::Function F, typename Pointer = typename ipc::Line<F>::Pointer>
+struct Entry;
+template <ipc::Function F, typename... A>
+struct Entry<F, CK_RV (*)(A...)> {
+  static CK_RV call(A... arguments, unsigned consumer) noexcept;
+};
 
 }  // namespace bulkhead::proxy

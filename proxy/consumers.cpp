@@ -22,7 +22,7 @@ template <Function F, unsigned CONSUMER, typename Pointer>
 struct Thunk;
 template <Function F, unsigned CONSUMER, typename... A>
 struct Thunk<F, CONSUMER, CK_RV (*)(A...)> {
-  static CK_RV function(A... arguments) { return call<F>(CONSUMER, {arguments...}); }
+  static CK_RV function(A... arguments) { return Entry<F>::call(arguments..., CONSUMER); }
 };
 
 // What a consumer holds: its lists, and the interfaces that show them. Every version of a list is
@@ -52,15 +52,10 @@ std::atomic<std::uint64_t> ticks{0};
 template <unsigned CONSUMER>
 void fill() {
   Lists& own = lists[CONSUMER];
-  auto set = [&]<Function F>() {
-    using Pointer = typename ipc::Line<F>::Pointer;
-    // By position: a list is its version and then the functions in the catalogue's order.
-    auto function = &Thunk<F, CONSUMER, Pointer>::function;
-    auto at =
-        reinterpret_cast<std::byte*>(&own.v32.C_Initialize) + ipc::indexOf(F) * sizeof(function);
-    std::memcpy(at, &function, sizeof function);
-  };
-  ipc::forEachFunction(set);
+#define BULKHEAD_SET(name, major, minor, ...) \
+  own.v32.name = &Thunk<Function::name, CONSUMER, ipc::Line<Function::name>::Pointer>::function;
+  BULKHEAD_CATALOGUE(BULKHEAD_SET)
+#undef BULKHEAD_SET
   std::memcpy(&own.v30, &own.v32, sizeof own.v30);
   std::memcpy(&own.v2, &own.v32, sizeof own.v2);
   own.v2.version = {2, 40};
