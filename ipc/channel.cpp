@@ -74,11 +74,12 @@ Exchange Channel::wait(short events, Deadline deadline) {
   }
 }
 
-Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline deadline) {
+Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline deadline,
+                       bool lone) {
   auto segments = message.getSegmentsForOutput();
   std::size_t words = tableWords(segments.size());
   for (auto& segment : segments) words += segment.size();
-  if (words * sizeof(capnp::word) > maxMessage_ + 2 * BUFFER || words > UINT32_MAX)
+  if (words * sizeof(capnp::word) > maxMessage_ + 2 * BUFFER || words >= LONE)
     return Exchange::Malformed;
 
   // The header and the segment table: in front of the first segment where they fit there.
@@ -92,7 +93,7 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
     longHead.resize(headSize);
     head = longHead.data();
   }
-  FrameHeader header{static_cast<std::uint32_t>(words), sequence};
+  FrameHeader header{static_cast<std::uint32_t>(words) | (lone ? LONE : 0), sequence};
   std::memcpy(head, &header, sizeof header);
   auto table = head + sizeof header;
   auto put = [&](std::size_t index, std::uint32_t value) {
@@ -141,39 +142,79 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
   return Exchange::Done;
 }
 
-Exchange Channel::receive(std::uint64_t limit, Deadline deadline) {
+// Lets the socket itself watch the deadline, so that a wait is one system call. Timeouts are whole
+// seconds and few, so this one is seldom made.
+void Channel::setPatience(Deadline deadline) {
+  std::int64_t seconds = 0;
+  if (deadline) {
+    auto left = std::chrono::ceil<std::chrono::seconds>(*deadline - Clock::now());
+    seconds = std::max<std::int64_t>(left.count(), 1);
+  }
+  if (seconds == patience_) return;
+  timeval value{seconds, 0};
+  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value) == 0)
+    patience_ = seconds;
+}
+
+ssize_t Channel::lookFor(std::byte* to, std::size_t size) {
+  auto end = Clock::now() + LOOK_FOR;
+  ssize_t n;
+  do {
+    n = ::recv(socket_.get(), to, size, MSG_DONTWAIT);
+  } while (n < 0 && errno == EAGAIN && Clock::now() < end);
+  looking_.found(n >= 0 || errno != EAGAIN);
+  return n;
+}
+
+Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool look) {
   limit = std::min(limit, maxMessage_ + 2 * BUFFER);
   received_ = nullptr;
   std::size_t have = 0;
   std::size_t want = sizeof(FrameHeader);
-  while (have < want) {
-    ssize_t n = ::recv(socket_.get(), receive_.data() + have, receive_.size() - have,
-                       deadline ? MSG_DONTWAIT : 0);
+  ssize_t n = -1;
+  errno = EAGAIN;
+  if (look && looking_.worthwhile()) n = lookFor(receive_.data(), receive_.size());
+  if (n < 0 && errno == EAGAIN) {
+    setPatience(deadline);
+    n = ::recv(socket_.get(), receive_.data(), receive_.size(), 0);
+  }
+  for (;;) {
     if (n == 0) return Exchange::Closed;
     if (n < 0) {
-      if (errno == EINTR) continue;
       if (errno == EBADF || errno == ENOTSOCK) return Exchange::Foreign;
-      if (errno != EAGAIN) return Exchange::Closed;
+      if (errno != EAGAIN && errno != EINTR) return Exchange::Closed;
+      // The socket's own timeout is coarse, and starts anew with each call.
       Exchange waited = wait(POLLIN, deadline);
       if (waited != Exchange::Done) return waited;
+      n = ::recv(socket_.get(), receive_.data() + have, receive_.size() - have, MSG_DONTWAIT);
       continue;
     }
     bool headerWasThere = have >= sizeof(FrameHeader);
     have += static_cast<std::size_t>(n);
     dirty_ = std::max(dirty_, have);
-    if (headerWasThere || have < sizeof(FrameHeader)) continue;
-    FrameHeader header;
-    std::memcpy(&header, receive_.data(), sizeof header);
-    sequence_ = header.sequence;
-    std::uint64_t size = std::uint64_t{header.words} * sizeof(capnp::word);
-    if (header.words == 0 || size > limit) return Exchange::Malformed;
-    want = sizeof header + size;
-    if (want > receive_.size()) {
-      SecretMapping larger(want);
-      std::memcpy(larger.data(), receive_.data(), have);
-      ::explicit_bzero(receive_.data(), have);
-      receive_ = std::move(larger);
+    if (!headerWasThere && have >= sizeof(FrameHeader)) {
+      FrameHeader header;
+      std::memcpy(&header, receive_.data(), sizeof header);
+      sequence_ = header.sequence;
+      lone_ = (header.words & LONE) != 0;
+      std::uint64_t size = std::uint64_t{header.words & ~LONE} * sizeof(capnp::word);
+      if (size == 0 || size > limit) return Exchange::Malformed;
+      want = sizeof header + size;
+      if (want > receive_.size()) {
+        SecretMapping larger(want);
+        std::memcpy(larger.data(), receive_.data(), have);
+        ::explicit_bzero(receive_.data(), have);
+        receive_ = std::move(larger);
+      }
     }
+    if (have >= want) break;
+    if (deadline) {
+      // A peer that sends one byte at a time gets no more time for it.
+      Exchange waited = wait(POLLIN, deadline);
+      if (waited != Exchange::Done) return waited;
+    }
+    n = ::recv(socket_.get(), receive_.data() + have, receive_.size() - have,
+               deadline ? MSG_DONTWAIT : 0);
   }
   // Two messages at once: nothing was asked twice.
   if (have != want) return Exchange::Malformed;

@@ -8,6 +8,7 @@
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -39,8 +40,39 @@ enum class Exchange {
 
 /// What stands in front of every message.
 struct FrameHeader {
-  std::uint32_t words;     ///< of the message that follows, segment table included
+  std::uint32_t words;     ///< of the message that follows, segment table included; see LONE
   std::uint32_t sequence;  ///< the request's number; the reply repeats it
+};
+
+/// Set in a request's `words`: no other call of the host is under way, and cores are idle. Waking a
+/// core that sleeps costs more than all else in a small call, so the worker keeps looking for the
+/// next request for a moment before it sleeps.
+inline constexpr std::uint32_t LONE = 0x80000000;
+/// For how long either side looks before it sleeps.
+inline constexpr std::chrono::microseconds LOOK_FOR{50};
+
+/// Decides whether looking pays: after a few waits in vain it pauses, longer each time. Used by one
+/// thread at a time.
+class Looking {
+ public:
+  /// Whether to look now. Tell the outcome to found().
+  bool worthwhile() {
+    if (pause_ == 0) return true;
+    --pause_;
+    return false;
+  }
+  void found(bool yes) {
+    if (yes) {
+      missed_ = 0;
+      return;
+    }
+    if (++missed_ < 3) return;
+    pause_ = 16U << std::min(missed_ - 3, 6U);
+  }
+
+ private:
+  unsigned missed_ = 0;
+  unsigned pause_ = 0;
 };
 
 /// Builds one message in memory that is used again and wiped in between. The first segment lies
@@ -74,13 +106,15 @@ class Channel {
   SecretMapping& sendBuffer() { return send_; }
 
   /// Sends a message. Never raises SIGPIPE.
-  Exchange send(FrameBuilder& message, std::uint32_t sequence, Deadline deadline);
+  Exchange send(FrameBuilder& message, std::uint32_t sequence, Deadline deadline,
+                bool lone = false);
 
   /// Receives a message of at most `limit` bytes. With Done, received() is it, until the next
-  /// receive() or forget().
-  Exchange receive(std::uint64_t limit, Deadline deadline);
+  /// receive() or forget(). With `look`, it may look for the message for a moment before it sleeps.
+  Exchange receive(std::uint64_t limit, Deadline deadline, bool look = false);
   kj::ArrayPtr<const capnp::word> received() const { return received_; }
   std::uint32_t sequence() const { return sequence_; }
+  bool lone() const { return lone_; }
 
   /// Wipes what was received.
   void forget();
@@ -99,6 +133,8 @@ class Channel {
 
  private:
   Exchange wait(short events, Deadline deadline);
+  void setPatience(Deadline deadline);
+  ssize_t lookFor(std::byte* to, std::size_t size);
 
   Descriptor socket_;
   std::uint64_t cookie_ = 0;
@@ -108,6 +144,9 @@ class Channel {
   kj::ArrayPtr<const capnp::word> received_;
   std::size_t dirty_ = 0;
   std::uint32_t sequence_ = 0;
+  bool lone_ = false;
+  std::int64_t patience_ = 0;  // seconds, as the socket has it; 0 for ever
+  Looking looking_;
 };
 
 /// How much of a message may be visited: a few times its size, however its pointers lie.

@@ -2,6 +2,7 @@
 #include "proxy/worker.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
@@ -28,6 +29,22 @@ constexpr std::size_t MAX_IDLE = 32;
 constexpr std::size_t MAX_BUSY = 120;
 // How long a supervisor may take to end a worker that is told to end.
 constexpr int SUPERVISOR_GRACE = 1000;
+
+// Calls of this process for which a channel is on loan.
+std::atomic<int> underWay{0};
+
+// Whether the host may use more than one core. Looked up now and then: it can change, and asking
+// costs as much as a call.
+bool severalCores() {
+  static std::atomic<unsigned> asked{0};
+  static std::atomic<bool> several{false};
+  if (asked.fetch_add(1, std::memory_order_relaxed) % 1024 == 0) {
+    cpu_set_t cores;
+    several.store(::sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 1,
+                  std::memory_order_relaxed);
+  }
+  return several.load(std::memory_order_relaxed);
+}
 
 std::string workerExecutable() {
   const char* own = ::secure_getenv("BULKHEAD_WORKER");
@@ -196,8 +213,15 @@ void Worker::awaitReady(const std::vector<std::shared_ptr<Worker>>& workers) {
 
 // ---- channels ----
 
+Worker::Lease::Lease(Worker& worker, std::unique_ptr<ipc::Channel> channel)
+    : worker_(&worker), channel_(std::move(channel)) {
+  underWay.fetch_add(1, std::memory_order_relaxed);
+}
+
 Worker::Lease::~Lease() {
-  if (channel_ != nullptr) worker_->giveBack(std::move(channel_), clean);
+  if (channel_ == nullptr) return;
+  underWay.fetch_sub(1, std::memory_order_relaxed);
+  worker_->giveBack(std::move(channel_), clean);
 }
 
 std::unique_ptr<ipc::Channel> Worker::openChannel() {
@@ -296,7 +320,8 @@ Worker::Sent Worker::sendFrame(ipc::Function f, Lease own, ipc::FrameBuilder& fr
   sent.sequence = sequence_.fetch_add(1, std::memory_order_relaxed);
   sent.largestReply = largestReply;
   sent.deadline = deadline;
-  Exchange how = own->send(frame, sent.sequence, deadline);
+  sent.look = underWay.load(std::memory_order_relaxed) == 1 && severalCores();
+  Exchange how = own->send(frame, sent.sequence, deadline, sent.look);
   sent.lease = std::move(own);
   if (how != Exchange::Done) sent.failed = broken(how, f);
   return sent;

@@ -70,10 +70,14 @@ class Worker {
   class Lease {
    public:
     Lease() = default;
-    Lease(Worker& worker, std::unique_ptr<ipc::Channel> channel)
-        : worker_(&worker), channel_(std::move(channel)) {}
+    Lease(Worker& worker, std::unique_ptr<ipc::Channel> channel);
     Lease(Lease&&) = default;
-    Lease& operator=(Lease&&) = default;
+    Lease& operator=(Lease&& other) {
+      std::swap(worker_, other.worker_);
+      std::swap(channel_, other.channel_);
+      std::swap(clean, other.clean);
+      return *this;
+    }
     ~Lease();
     explicit operator bool() const { return channel_ != nullptr; }
     ipc::Channel& operator*() const { return *channel_; }
@@ -91,6 +95,7 @@ class Worker {
     std::uint32_t sequence = 0;
     std::uint64_t largestReply = 0;
     ipc::Deadline deadline;
+    bool look = false;
     CK_RV failed = CKR_OK;  ///< nothing was sent, and this is the answer
   };
 
@@ -197,7 +202,7 @@ template <ipc::Function F>
 CK_RV Worker::finish(Sent& sent, ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args) {
   Lease& own = sent.lease;
   try {
-    ipc::Exchange got = own->receive(sent.largestReply, sent.deadline);
+    ipc::Exchange got = own->receive(sent.largestReply, sent.deadline, sent.look);
     if (got == ipc::Exchange::Done && own->sequence() != sent.sequence)
       got = ipc::Exchange::Malformed;
     if (got != ipc::Exchange::Done) return broken(got, F);

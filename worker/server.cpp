@@ -96,7 +96,10 @@ void serveChannel(Server& server, Descriptor socket, unsigned slot) noexcept {
   ipc::Channel channel(std::move(socket), server.options.maxMessage);
   ipc::Arena arena;
   pid_t tid = static_cast<pid_t>(::syscall(SYS_gettid));
-  while (channel.receive(server.options.maxMessage * 2, std::nullopt) == ipc::Exchange::Done) {
+  bool look = false;
+  while (channel.receive(server.options.maxMessage * 2, std::nullopt, look) ==
+         ipc::Exchange::Done) {
+    look = channel.lone();
     try {
       serveOne(server, channel, arena, slot, tid);
     } catch (const kj::Exception& e) {
