@@ -4,7 +4,8 @@
 // proxy, or a module itself, loaded as any application loads it; and a look at this process and at
 // its workers from outside.
 //
-// A test says in one Setup what is configured, and holds it for as long as the product is in use.
+// A test says in one Configuration what is configured, and holds it for as long as the product is
+// in use.
 #pragma once
 
 #include <dirent.h>
@@ -123,9 +124,9 @@ class Directory {
 
 /// A configuration of its own: BULKHEAD_MODULES and BULKHEAD_POLICIES point into a private
 /// directory, the shipped policies behind it.
-class Setup {
+class Configuration {
  public:
-  Setup()
+  Configuration()
       : modules_("BULKHEAD_MODULES", directory_.makeDirectory("modules")),
         policies_("BULKHEAD_POLICIES", directory_.makeDirectory("policies") + behind()) {}
 
@@ -212,7 +213,8 @@ class Initialized {
   Initialized& operator=(const Initialized&) = delete;
   ~Initialized() { finalize(); }
   void finalize() {
-    if (rv_ == CKR_OK) EXPECT_EQ(f_->C_Finalize(nullptr), CKR_OK);
+    if (rv_ != CKR_OK) return;
+    EXPECT_EQ(f_->C_Finalize(nullptr), CKR_OK);
     rv_ = CKR_CRYPTOKI_NOT_INITIALIZED;
   }
   CK_FUNCTION_LIST* operator->() const { return f_; }
@@ -300,7 +302,8 @@ inline void makeToken(CK_FUNCTION_LIST* f, const std::string& label,
   FAIL() << "no slot has an uninitialised token";
 }
 
-/// Makes SoftHSM2 tokens directly, with the module in this process; needs Setup::addSoftHsm().
+/// Makes SoftHSM2 tokens directly, with the module in this process; needs
+/// Configuration::addSoftHsm().
 inline void makeSoftHsmTokens(const std::vector<std::string>& labels) {
   Library direct(SOFTHSM);
   for (const std::string& label : labels) {
