@@ -66,8 +66,8 @@ Result<std::optional<ControlMessage>> receiveControl(int socket, bool dontWait) 
   if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
       static_cast<std::size_t>(n) % sizeof(capnp::word) != 0)
     return Error{"receive control message", EBADMSG, {}};
-  auto copy =
-      kj::heapArray<capnp::word>(words.begin(), static_cast<std::size_t>(n) / sizeof(capnp::word));
+  auto copy = kj::heapArray<capnp::word>(static_cast<std::size_t>(n) / sizeof(capnp::word));
+  ::memcpy(copy.asBytes().begin(), words.begin(), static_cast<std::size_t>(n));
   try {
     return std::optional<ControlMessage>(std::in_place, kj::mv(copy),
                                          aboveStandard(std::move(attached)));
