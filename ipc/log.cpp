@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "ipc/log.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
+
 #include <cerrno>
 #include <cstdlib>
 #include <string>
@@ -30,8 +33,19 @@ void logToStderr(LogLevel wanted, LogLevel level, std::string_view module, std::
   // A module can put anything into a text; one line stays one line.
   for (char c : text) line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
   line += '\n';
+  // In a host whose stderr is a pipe that nobody reads, the write would raise SIGPIPE.
+  sigset_t pipe, before, pending;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  sigpending(&pending);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, &before);
   // A write that fails has nobody to be reported to.
-  [[maybe_unused]] ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
+  ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
+  if (n < 0 && errno == EPIPE && sigismember(&pending, SIGPIPE) == 0) {
+    timespec now{};
+    (void)::sigtimedwait(&pipe, nullptr, &now);
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errno = kept;
 }
 

@@ -200,13 +200,9 @@ CK_RV getInfo(unsigned consumer, CK_INFO_PTR info) {
 CK_RV getSlotList(Process& process, CK_BBOOL tokenPresent, CK_SLOT_ID_PTR list,
                   CK_ULONG_PTR count) {
   if (count == nullptr) return CKR_ARGUMENTS_BAD;
-  std::vector<CK_SLOT_ID> all;
-  for (auto& module : process.modules()) {
-    // All slots first, so that a slot that is new with its token gets its id in the module's order.
-    auto ids = refreshSlots(*module, false);
-    if (tokenPresent != CK_FALSE) ids = refreshSlots(*module, true);
-    all.insert(all.end(), ids.begin(), ids.end());
-  }
+  // All slots first, so that a slot that is new with its token gets its id in the module's order.
+  std::vector<CK_SLOT_ID> all = refreshSlots(process.modules(), false);
+  if (tokenPresent != CK_FALSE) all = refreshSlots(process.modules(), true);
   CK_ULONG room = *count;
   *count = all.size();
   if (list == nullptr) return CKR_OK;

@@ -10,7 +10,6 @@
 
 #include "ipc/log.h"
 #include "proxy/calls.h"
-#include "proxy/process.h"
 
 namespace bulkhead::proxy {
 namespace {

@@ -8,6 +8,9 @@
 
 namespace bulkhead::proxy {
 
+/// How many function lists there are: consumers that can be alive at once.
+inline constexpr unsigned MAX_CONSUMERS = 136;
+
 /// The pool of function lists. Of the process and its forked children alike: a child's consumers
 /// keep the lists that they got from the parent. Any thread.
 class Consumers {

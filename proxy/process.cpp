@@ -76,7 +76,7 @@ std::vector<std::shared_ptr<Module>> Process::loadModules(CK_RV& refused) {
   return modules;
 }
 
-CK_RV Process::start(Consumer& consumer, unsigned index) {
+CK_RV Process::start(Consumer& consumer) {
   CK_RV rv = CKR_OK;
   std::vector<std::shared_ptr<Module>> modules;
   {
@@ -92,13 +92,11 @@ CK_RV Process::start(Consumer& consumer, unsigned index) {
     consumer.modules = modules;
     for (auto& module : modules) {
       auto worker = module->worker();
-      if (worker != nullptr && worker->running()) {
-        // In this order, because ids are given in the order of the first look.
-        (void)refreshSlots(*module, false);
-      } else if (module->config().critical) {
+      if (module->config().critical && (worker == nullptr || !worker->running()))
         rv = module->failureValue();
-      }
     }
+    // Ids are given in the order of the first look.
+    if (rv == CKR_OK) (void)refreshSlots(modules, false);
     if (rv != CKR_OK) {
       consumer.modules.clear();
       Module::release(modules);
@@ -108,7 +106,6 @@ CK_RV Process::start(Consumer& consumer, unsigned index) {
     std::lock_guard lock(mutex_);
     if (--users_ == 0) modules_.clear();
   }
-  (void)index;
   return rv;
 }
 
@@ -125,7 +122,7 @@ CK_RV Process::initialize(unsigned index) {
   }
   CK_RV rv;
   try {
-    rv = start(consumer, index);
+    rv = start(consumer);
   } catch (const std::bad_alloc&) {
     rv = CKR_HOST_MEMORY;
   }
@@ -193,38 +190,80 @@ CK_RV Process::logout(const Session& session) {
   return session.worker->call<ipc::Function::C_Logout>(codec, {session.real});
 }
 
-std::vector<CK_SLOT_ID> refreshSlots(Module& module, bool tokenPresent) {
-  auto known = [&] {
-    std::vector<CK_SLOT_ID> ids;
-    for (CK_SLOT_ID slot : module.lastSlots())
-      ids.push_back(Slots::idOf({module.config().name, slot}));
-    return ids;
+namespace {
+
+constexpr std::chrono::seconds SLOTS_PATIENCE{2};
+
+// One module's part in reading all slots: a question that has been sent, and what came of it.
+struct SlotQuery {
+  std::shared_ptr<Module> module;
+  std::shared_ptr<Worker> worker;
+  std::vector<CK_SLOT_ID> slots;
+  CK_ULONG count = 0;
+  ipc::HostCodec codec;
+  Worker::Sent sent;
+  bool answered = false;
+};
+
+using GetSlotList = ipc::Line<ipc::Function::C_GetSlotList>::Args;
+
+// Asks all modules at once, and only then waits for them.
+void askForSlots(std::vector<SlotQuery>& queries, bool tokenPresent, bool sizes) {
+  CK_BBOOL flag = tokenPresent ? CK_TRUE : CK_FALSE;
+  ipc::Deadline deadline = ipc::Clock::now() + SLOTS_PATIENCE;
+  auto arguments = [&](SlotQuery& query) {
+    return GetSlotList{flag, sizes ? nullptr : query.slots.data(), &query.count};
   };
-  auto worker = module.runningWorker();
-  if (worker == nullptr) return tokenPresent ? std::vector<CK_SLOT_ID>{} : known();
-  // The list may grow between the question for its size and the question for it.
-  for (int attempt = 0; attempt < 4; ++attempt) {
-    ipc::HostCodec codec = worker->codec();
-    CK_ULONG count = 0;
-    CK_BBOOL flag = tokenPresent ? CK_TRUE : CK_FALSE;
-    CK_RV rv = worker->call<ipc::Function::C_GetSlotList>(codec, {flag, nullptr, &count});
-    if (rv != CKR_OK || count > ipc::MAX_COUNT) break;
-    std::vector<CK_SLOT_ID> slots(count + 1);
-    count = slots.size();
-    codec = worker->codec();
-    rv = worker->call<ipc::Function::C_GetSlotList>(codec, {flag, slots.data(), &count});
-    if (rv == CKR_BUFFER_TOO_SMALL) continue;
-    if (rv != CKR_OK || count > slots.size()) break;
-    slots.resize(count);
-    if (!tokenPresent) {
-      module.setLastSlots(std::move(slots));
-      return known();
+  for (SlotQuery& query : queries) {
+    if (query.worker == nullptr) continue;
+    // One more than there were: where one comes in between, the next look finds it.
+    if (!sizes) {
+      query.slots.resize(std::min<CK_ULONG>(query.count, ipc::MAX_COUNT) + 1);
+      query.count = query.slots.size();
     }
-    std::vector<CK_SLOT_ID> ids;
-    for (CK_SLOT_ID slot : slots) ids.push_back(Slots::idOf({module.config().name, slot}));
-    return ids;
+    query.codec = query.worker->codec();
+    query.sent = query.worker->send<ipc::Function::C_GetSlotList>(query.codec, arguments(query));
+    query.sent.deadline = deadline;
+    query.sent.forgiving = true;
   }
-  return tokenPresent ? std::vector<CK_SLOT_ID>{} : known();
+  for (SlotQuery& query : queries) {
+    if (query.worker == nullptr) continue;
+    CK_RV rv = query.sent.failed;
+    if (rv == CKR_OK)
+      rv = query.worker->finish<ipc::Function::C_GetSlotList>(query.sent, query.codec,
+                                                              arguments(query));
+    query.sent = {};
+    if (rv != CKR_OK) {
+      query.worker = nullptr;
+    } else if (!sizes) {
+      query.slots.resize(query.count);
+      query.answered = true;
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<CK_SLOT_ID> refreshSlots(const std::vector<std::shared_ptr<Module>>& modules,
+                                     bool tokenPresent) {
+  std::vector<SlotQuery> queries(modules.size());
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    queries[i].module = modules[i];
+    queries[i].worker = modules[i]->runningWorker();
+  }
+  // The size first, as any application does: some modules look for new slots only then.
+  askForSlots(queries, tokenPresent, true);
+  askForSlots(queries, tokenPresent, false);
+
+  std::vector<CK_SLOT_ID> ids;
+  for (SlotQuery& query : queries) {
+    if (query.answered && !tokenPresent) query.module->setLastSlots(query.slots);
+    if (!query.answered)
+      query.slots = tokenPresent ? std::vector<CK_SLOT_ID>{} : query.module->lastSlots();
+    for (CK_SLOT_ID slot : query.slots)
+      ids.push_back(Slots::idOf({query.module->config().name, slot}));
+  }
+  return ids;
 }
 
 }  // namespace bulkhead::proxy

@@ -11,14 +11,12 @@
 #include <vector>
 
 #include "ipc/log.h"
+#include "proxy/consumers.h"
 #include "proxy/module.h"
 #include "proxy/sessions.h"
 #include "proxy/slots.h"
 
 namespace bulkhead::proxy {
-
-/// How many function lists there are: consumers that can be alive at once.
-inline constexpr unsigned MAX_CONSUMERS = 160;
 
 /// The modules of a process, and which consumers use them. Any thread; no lock is held while a
 /// worker starts, ends or is called.
@@ -74,7 +72,7 @@ class Process {
   };
 
   std::vector<std::shared_ptr<Module>> loadModules(CK_RV& refused);
-  CK_RV start(Consumer& consumer, unsigned index);
+  CK_RV start(Consumer& consumer);
 
   LogLevel logLevel_ = LogLevel::Off;
   std::array<Consumer, MAX_CONSUMERS> consumers_;
@@ -84,8 +82,10 @@ class Process {
   unsigned users_ = 0;  // consumers that are initialised or at it
 };
 
-/// Reads the slots of a module again and gives new ones an id. The slots' ids, in the module's
-/// order; those it listed last when it does not answer.
-std::vector<CK_SLOT_ID> refreshSlots(Module& module, bool tokenPresent);
+/// Reads the slots of all modules again, all at once, and gives new ones an id: module by module,
+/// in each module's own order. Of a module that does not answer within two seconds, or not at all,
+/// those that it listed last; with `tokenPresent`, none.
+std::vector<CK_SLOT_ID> refreshSlots(const std::vector<std::shared_ptr<Module>>& modules,
+                                     bool tokenPresent);
 
 }  // namespace bulkhead::proxy

@@ -96,7 +96,8 @@ class Worker {
     std::uint64_t largestReply = 0;
     ipc::Deadline deadline;
     bool look = false;
-    CK_RV failed = CKR_OK;  ///< nothing was sent, and this is the answer
+    bool forgiving = false;  ///< a deadline that passes costs this call, not the worker
+    CK_RV failed = CKR_OK;   ///< nothing was sent, and this is the answer
   };
 
   /// A codec for one call to this worker.
@@ -205,6 +206,7 @@ CK_RV Worker::finish(Sent& sent, ipc::HostCodec& codec, const typename ipc::Line
     ipc::Exchange got = own->receive(sent.largestReply, sent.deadline, sent.look);
     if (got == ipc::Exchange::Done && own->sequence() != sent.sequence)
       got = ipc::Exchange::Malformed;
+    if (got == ipc::Exchange::Expired && sent.forgiving) return CKR_DEVICE_ERROR;
     if (got != ipc::Exchange::Done) return broken(got, F);
     CK_RV rv;
     {

@@ -121,11 +121,18 @@ std::uint16_t portOf(const sockaddr_storage& address) {
   return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
 }
 
+// One spelling for what links make the same on every system.
+std::string spelling(std::string path) {
+  for (auto [link, target] :
+       {std::pair{"/var/run/", "/run/"}, std::pair{"/var/lock/", "/run/lock/"}})
+    if (path.starts_with(link)) path.replace(0, std::strlen(link), target);
+  return path;
+}
+
 }  // namespace
 
-Notifications::Notifications(Descriptor listener, Descriptor worker, pid_t pid,
-                             const Policy& policy)
-    : listener_(std::move(listener)), worker_(std::move(worker)), pid_(pid), policy_(policy) {}
+Notifications::Notifications(Descriptor listener, Descriptor worker, const Policy& policy)
+    : listener_(std::move(listener)), worker_(std::move(worker)), policy_(policy) {}
 
 bool Notifications::stillThere(std::uint64_t id) const {
   return ::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
@@ -228,8 +235,7 @@ bool Notifications::allowed(const sockaddr_storage& address, socklen_t size) con
     if (size <= offsetof(sockaddr_un, sun_path) || un.sun_path[0] == '\0') return false;
     std::string path(un.sun_path, ::strnlen(un.sun_path, size - offsetof(sockaddr_un, sun_path)));
     return std::any_of(policy_.connect.begin(), policy_.connect.end(), [&](const Destination& d) {
-      return d.kind == Destination::Kind::Unix &&
-             (d.path == path || (d.path.starts_with("/run/") && "/var" + d.path == path));
+      return d.kind == Destination::Kind::Unix && spelling(d.path) == spelling(path);
     });
   }
   if (address.ss_family != AF_INET && address.ss_family != AF_INET6) return false;
@@ -323,11 +329,14 @@ std::optional<Violation> Notifications::handle() {
   violation.syscall = name;
   violation.thread = static_cast<pid_t>(n.pid);
   auto [seen, fresh] = seen_.try_emplace({n.data.nr, n.data.instruction_pointer}, 0);
-  violation.repeated = !fresh;
+  // Who learns a policy wants every path and address, not one for each place that asks.
+  bool every = policy_.violationAction == ViolationAction::Log &&
+               (name == "connect" || pathArgument(name).has_value());
+  violation.repeated = !fresh && !every;
   ++seen->second;
   // A module that varies its place must not fill the supervisor's memory.
   if (seen_.size() > 4096) seen_.clear();
-  if (fresh) {
+  if (!violation.repeated) {
     violation.arguments = argumentsOf(n, name);
     violation.location = locationOf(static_cast<pid_t>(n.pid), n.data.instruction_pointer);
   }

@@ -37,7 +37,7 @@ struct Violation {
 class Notifications {
  public:
   /// `listener` is what installFilter() yielded, `worker` a pidfd of the worker's process.
-  Notifications(Descriptor listener, Descriptor worker, pid_t pid, const Policy& policy);
+  Notifications(Descriptor listener, Descriptor worker, const Policy& policy);
 
   /// Readable when a notification waits.
   int descriptor() const { return listener_.get(); }
@@ -72,7 +72,6 @@ class Notifications {
 
   Descriptor listener_;
   Descriptor worker_;
-  pid_t pid_;
   const Policy& policy_;
   std::vector<Pending> pending_;
   std::map<std::pair<int, std::uint64_t>, unsigned> seen_;

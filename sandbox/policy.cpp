@@ -1579,6 +1579,13 @@ Specifiers currentSpecifiers() {
   return specifiers;
 }
 
+std::vector<std::string> policyKeys() {
+  std::vector<std::string> keys;
+  for (const Key& key : KEYS)
+    keys.push_back(std::string(key.section) + "." + std::string(key.name));
+  return keys;
+}
+
 Policy builtInPolicy() {
   Policy policy;
   policy.name = "built-in";

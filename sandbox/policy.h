@@ -184,6 +184,9 @@ std::vector<Error> readPolicyFile(const std::string& path, const Specifiers& spe
 std::vector<Error> readPolicyText(std::string_view text, const std::string& name,
                                   const Specifiers& specifiers, Policy& policy);
 
+/// Every key of the language as "Section.Key", section by section.
+std::vector<std::string> policyKeys();
+
 /// The policy of a module that has none: compute, and read what libraries and locales need.
 Policy builtInPolicy();
 
