@@ -33,10 +33,9 @@ constexpr std::uint64_t bit(unsigned n) {
 }
 constexpr std::uint64_t EXECUTE = bit(0), WRITE_FILE = bit(1), READ_FILE = bit(2),
                         READ_DIR = bit(3), REMOVE_DIR = bit(4), REMOVE_FILE = bit(5),
-                        MAKE_DIR = bit(7), MAKE_REG = bit(8),
-                        MAKE_SOCK = bit(9), MAKE_FIFO = bit(10),
-                        MAKE_SYM = bit(12), REFER = bit(13), TRUNCATE = bit(14),
-                        IOCTL_DEV = bit(15);
+                        MAKE_DIR = bit(7), MAKE_REG = bit(8), MAKE_SOCK = bit(9),
+                        MAKE_FIFO = bit(10), MAKE_SYM = bit(12), REFER = bit(13),
+                        TRUNCATE = bit(14), IOCTL_DEV = bit(15);
 constexpr std::uint64_t BIND_TCP = bit(0), CONNECT_TCP = bit(1);
 constexpr std::uint64_t SCOPE_ABSTRACT_UNIX_SOCKET = bit(0), SCOPE_SIGNAL = bit(1);
 

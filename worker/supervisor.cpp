@@ -332,7 +332,7 @@ void Supervisor::onWorkerReport() {
     if ((*received)->attached)
       notifications_ = std::make_unique<sandbox::Notifications>(
           std::move((*received)->attached), Descriptor(::fcntl(worker_.get(), F_DUPFD_CLOEXEC, 3)),
-          pid_, policy_);
+          policy_);
     char go = 1;
     (void)::send(report_.get(), &go, 1, MSG_NOSIGNAL);
     report_.reset();
