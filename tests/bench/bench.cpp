@@ -97,6 +97,7 @@ std::vector<Helper> helpers() {
 struct Usage {
   double cpu = 0;  // us
   double switches = 0;
+  double faults = 0;
 };
 
 Usage usageOf(pid_t pid) {
@@ -108,6 +109,14 @@ Usage usageOf(pid_t pid) {
     std::ifstream(task + "/schedstat") >> nanoseconds;
     sum.cpu += nanoseconds / 1000;
     sum.switches += std::atof(field(task + "/status", "voluntary_ctxt_switches:").c_str());
+    // The tenth field, counted behind the name, which may hold spaces.
+    std::string stat = field(task + "/stat", "");
+    std::istringstream rest(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
+    std::string skipped;
+    for (int i = 0; i < 7; ++i) rest >> skipped;
+    double faults = 0;
+    rest >> faults;
+    sum.faults += faults;
   }
   return sum;
 }
@@ -118,6 +127,7 @@ Usage usageOfHelpers() {
     Usage one = usageOf(helper.pid);
     sum.cpu += one.cpu;
     sum.switches += one.switches;
+    sum.faults += one.faults;
   }
   return sum;
 }
@@ -178,6 +188,8 @@ class Meter {
     state.counters["cpu_helpers_us"] = (others.cpu - helpers_.cpu) / operations;
     state.counters["switches_host"] = (host.switches - host_.switches) / operations;
     state.counters["switches_helpers"] = (others.switches - helpers_.switches) / operations;
+    state.counters["faults_host"] = (host.faults - host_.faults) / operations;
+    state.counters["faults_helpers"] = (others.faults - helpers_.faults) / operations;
   }
 
  private:
@@ -187,7 +199,7 @@ class Meter {
     timespec cpu;
     ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
     return {static_cast<double>(cpu.tv_sec) * 1e6 + static_cast<double>(cpu.tv_nsec) / 1e3,
-            static_cast<double>(usage.ru_nvcsw)};
+            static_cast<double>(usage.ru_nvcsw), static_cast<double>(usage.ru_minflt)};
   }
 
   Usage helpers_;
