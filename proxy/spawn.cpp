@@ -43,7 +43,7 @@ class Stacks {
     if (ok()) ::munmap(memory_, 2 * STACK);
   }
   bool ok() const { return memory_ != MAP_FAILED; }
-  char* top(int which) const { return static_cast<char*>(memory_) + (which + 1) * STACK; }
+  char* top(std::size_t which) const { return static_cast<char*>(memory_) + (which + 1) * STACK; }
 
  private:
   void* memory_;
