@@ -33,7 +33,7 @@ class SecretMapping {
 
 /// A bump allocator. What it hands out is zeroed, aligned to 16 bytes and lives until reset().
 /// Small requests share one block that is wiped and used again; a large one has a mapping of its
-/// own, which goes back to the kernel: room that nobody wrote to costs nothing. Not thread-safe.
+/// own. Not thread-safe.
 class Arena {
  public:
   explicit Arena(std::size_t blockSize = 64 * 1024) : blockSize_(blockSize) {}

@@ -239,6 +239,11 @@ Result<SocketPair> socketPair(int type) {
   if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0) return systemError("socketpair");
   SocketPair pair{aboveStandard(Descriptor(fds[0])), aboveStandard(Descriptor(fds[1]))};
   if (!pair.first || !pair.second) return systemError("socketpair: no descriptor above 2");
+  // Large messages then take fewer turns between the two ends. The system's limit caps it.
+  int room = 1 << 20;
+  if (type == SOCK_STREAM)
+    for (int fd : {pair.first.get(), pair.second.get()})
+      (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
   return pair;
 }
 

@@ -778,12 +778,15 @@ void WorkerCodec::bytesBack(Out out, In request, const void* buffer, const CK_UL
 void WorkerCodec::numbersBack(Out out, In request, const CK_ULONG* buffer, const CK_ULONG* count,
                               CK_RV rv) {
   if (count == nullptr) return;
-  if (request.isRoom() && rv == CKR_OK) {
-    std::uint64_t offered = std::min<std::uint64_t>(request.getRoom(), maxBytes / sizeof(CK_ULONG));
+  bool hadRoom = request.isRoom();
+  std::uint64_t offered =
+      hadRoom ? std::min<std::uint64_t>(request.getRoom(), maxBytes / sizeof(CK_ULONG))
+              : (request.isQuery() ? request.getQuery() : 0);
+  if (hadRoom && rv == CKR_OK) {
     if (*count > offered) throw Malformed("the module wrote more than there was room for");
     auto list = out.initNumbers(static_cast<unsigned>(*count));
     for (unsigned i = 0; i < *count; ++i) list.set(i, buffer[i]);
-  } else if (rv == CKR_OK || rv == CKR_BUFFER_TOO_SMALL) {
+  } else if (*count != offered || rv == CKR_OK || rv == CKR_BUFFER_TOO_SMALL) {
     out.setNumber(*count);
   }
 }

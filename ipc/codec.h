@@ -193,6 +193,11 @@ struct HandlePass : NumberPass {
   }
 };
 
+// What a number that the module is to write holds before. A module that fails may have written it
+// all the same, and one that succeeds may not have; either way the caller finds what it would have
+// found without us.
+inline constexpr CK_ULONG UNTOUCHED = static_cast<CK_ULONG>(0xa5c35a3ca5c35a3c);
+
 // A pointer to one thing that the module fills in.
 template <typename T>
 struct OutPass {
@@ -204,11 +209,18 @@ struct OutPass {
   template <typename A>
   static void rebuild(WorkerCodec& c, Values::Reader v, unsigned i, A& a) {
     std::get<0>(a) = c.present<T>(v[i]);
+    if constexpr (std::is_same_v<T, CK_ULONG>)
+      if (std::get<0>(a) != nullptr) *std::get<0>(a) = UNTOUCHED;
   }
   template <typename A>
   static void answer(WorkerCodec&, Values::Builder v, Values::Reader, unsigned i, const A& a,
                      CK_RV rv) {
-    if (rv != CKR_OK || std::get<0>(a) == nullptr) return;
+    if (std::get<0>(a) == nullptr) return;
+    if constexpr (std::is_same_v<T, CK_ULONG>) {
+      if (*std::get<0>(a) == UNTOUCHED) return;
+    } else if (rv != CKR_OK) {
+      return;
+    }
     v[i].setBytes(kj::arrayPtr(reinterpret_cast<const kj::byte*>(std::get<0>(a)), sizeof(T)));
   }
   template <typename A>
@@ -239,11 +251,12 @@ struct Pass<role::StructOut<T>> : detail::OutPass<T> {};
 template <>
 struct Pass<role::ObjectOut> : detail::OutPass<CK_OBJECT_HANDLE> {
   template <typename A>
-  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV) {
+  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV rv) {
     if (v[i].isNull()) return;
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     c.exactBack(v[i], std::get<0>(a) == nullptr ? nullptr : &handle, sizeof handle);
-    *std::get<0>(a) = c.handles.toHost(handle);
+    // Beside an error it names nothing, whatever it is.
+    *std::get<0>(a) = rv == CKR_OK ? c.handles.toHost(handle) : handle;
   }
 };
 
