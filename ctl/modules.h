@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The configured modules with their policies, as the proxy and the supervisor would find them now.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ipc/result.h"
+#include "proxy/module_config.h"
+#include "sandbox/policy.h"
+
+namespace bulkhead::ctl {
+
+using Json = nlohmann::ordered_json;
+
+/// A module that would be loaded, and what it may do or why that is not known.
+struct KnownModule {
+  proxy::ModuleConfig config;
+  Result<sandbox::Policy> policy;
+};
+
+/// What is configured.
+struct Inventory {
+  std::vector<KnownModule> modules;
+  std::vector<proxy::SkippedModule> skipped;
+  std::vector<Error> warnings;
+
+  /// The module of that name; otherwise the error says why there is none and what may be meant.
+  Result<const KnownModule*> find(const std::string& name) const;
+};
+
+/// Reads everything, as `program` would see it; empty: as this one does.
+Inventory takeInventory(const std::string& program);
+
+/// "disabled", "duplicate", ...
+const char* kindName(proxy::SkippedModule::Kind kind);
+
+/// The value of "Section.Key" as words, in the policy language. Empty where nothing is set.
+std::vector<std::string> valueOf(const sandbox::Policy& policy, std::string_view key);
+
+/// Whether a layer is asked for, and how.
+enum class Wanted { No, Preferred, Required };
+Wanted wanted(const sandbox::Policy& policy, std::string_view layer);
+
+/// Why a worker that wants this layer does not get it here; empty when it does.
+std::string whyMissing(std::string_view layer);
+
+/// What a layer does, in one sentence.
+std::string layerPurpose(std::string_view layer);
+
+/// The names of all layers, in the order in which they are applied.
+std::vector<std::string> layerNames();
+
+/// A file with a line number taken apart: "file:line: rest".
+struct Finding {
+  std::string file;
+  unsigned line = 0;  ///< 0: the whole file
+  std::string key;    ///< "[Section] Key" or "[Section]" where the text names one
+  std::string message;
+  std::string text() const;
+};
+Finding findingOf(const Error& error);
+
+/// Prints JSON on standard output.
+void printJson(const Json& json);
+
+}  // namespace bulkhead::ctl
