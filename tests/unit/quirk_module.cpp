@@ -23,12 +23,24 @@ enum Quirk {
   NO_LIST,
   NO_INITIALIZE,
   LIBRARY_WITH_INTERFACE,
+  BORROWS_INTERFACE,
 };
+
+// What ties the module that borrows to the library that has the interface.
+BULKHEAD_EXPORT int quirkAnchor();
+#if HAS_ANCHOR
+int quirkAnchor() {
+  return 0;
+}
+#endif
 
 namespace {
 
 CK_RV initialize(CK_VOID_PTR argument) {
   auto args = static_cast<CK_C_INITIALIZE_ARGS*>(argument);
+#if NEEDS_ANCHOR
+  if (quirkAnchor() != 0) return CKR_GENERAL_ERROR;
+#endif
   if (QUIRK == CANNOT_LOCK && args != nullptr && (args->flags & CKF_OS_LOCKING_OK) != 0)
     return CKR_CANT_LOCK;
   return CKR_OK;
