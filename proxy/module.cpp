@@ -76,6 +76,7 @@ void Module::endStart(const std::shared_ptr<Worker>& worker) {
     failure_ = worker->failure();
     failureValue_ = worker->failureValue();
     unwanted = users_ == 0;
+    ran_ = ran_ || worker->phase() != Worker::Phase::Failed;
     // One that failed is kept, too: its terms say when the next try may be.
     if (!unwanted) worker_ = worker;
   }
@@ -102,6 +103,7 @@ void Module::acquire(const std::vector<std::shared_ptr<Module>>& modules) {
       if (first) {
         module->starts_.clear();
         module->generation_ = 0;
+        module->ran_ = false;
       }
     }
     if (auto worker = module->beginStart(!first)) ours.emplace_back(module.get(), worker);
@@ -144,6 +146,8 @@ std::shared_ptr<Worker> Module::runningWorker() {
       changed_.wait(lock, [&] { return !starting_; });
       if (users_ == 0) return nullptr;
       if (worker_ != nullptr && worker_->running()) return worker_;
+      // What could not start at all would fail, and log it, in every list of slots.
+      if (!ran_) return nullptr;
     }
     auto worker = beginStart(true);
     if (worker == nullptr) {
@@ -156,6 +160,27 @@ std::shared_ptr<Worker> Module::runningWorker() {
     endStart(worker);
     return worker->running() ? worker : nullptr;
   }
+}
+
+std::vector<std::shared_ptr<Worker>> Module::runningWorkers(
+    const std::vector<std::shared_ptr<Module>>& modules) {
+  std::vector<std::pair<Module*, std::shared_ptr<Worker>>> ours;
+  std::vector<std::shared_ptr<Worker>> workers;
+  for (auto& module : modules) {
+    auto worker = module->beginStart(true);
+    if (worker == nullptr) continue;
+    ours.emplace_back(module.get(), worker);
+    workers.push_back(worker);
+  }
+  Worker::awaitReady(workers);
+  for (auto& [module, worker] : ours) module->endStart(worker);
+  workers.clear();
+  for (auto& module : modules) {
+    module->awaitStart();
+    auto worker = module->worker();
+    workers.push_back(worker != nullptr && worker->running() ? worker : nullptr);
+  }
+  return workers;
 }
 
 void Module::loggedIn(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot, unsigned consumer) {

@@ -42,6 +42,10 @@ class Module {
   /// Null where there is none to be had.
   std::shared_ptr<Worker> runningWorker();
 
+  /// The same for each of them, side by side: null where it is not to be had.
+  static std::vector<std::shared_ptr<Worker>> runningWorkers(
+      const std::vector<std::shared_ptr<Module>>& modules);
+
   /// Why the last worker failed to start, and what it answered.
   std::string failure() const;
   CK_RV failureValue() const;
@@ -68,6 +72,7 @@ class Module {
   std::condition_variable changed_;
   std::shared_ptr<Worker> worker_;
   bool starting_ = false;
+  bool ran_ = false;  // some worker got ready since the first of the present users came
   unsigned users_ = 0;
   unsigned generation_ = 0;
   std::deque<ipc::Clock::time_point> starts_;

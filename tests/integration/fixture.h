@@ -390,6 +390,14 @@ inline pid_t workerOf(const std::string& name) {
   return -1;
 }
 
+/// Kills the worker of module NAME and waits until it is dead; false when there is none.
+inline bool killWorker(const std::string& name) {
+  // -1 would be everybody.
+  pid_t pid = workerOf(name);
+  if (pid <= 1 || ::kill(pid, SIGKILL) != 0) return false;
+  return eventually([&] { return !alive(pid); });
+}
+
 /// All supervisors and workers of this process.
 inline std::vector<pid_t> processes() {
   std::vector<pid_t> all = supervisors();

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A module whose C_GenerateRandom sleeps, a second for each byte asked for: time enough for its
-// worker to be killed in the middle of a call. The token's ulSessionCount says how many calls are
-// asleep at the moment.
+// A module that does to order what a test wants to see from outside. Its C_GenerateRandom sleeps, a
+// second for each byte asked for: time enough for its worker to be killed in the middle of a call;
+// the token's ulSessionCount says how many calls are asleep at the moment. Its C_SeedRandom tries
+// to read the file that the seed names, and answers CKR_VENDOR_DEFINED plus errno when it can't.
+#include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstring>
+#include <string>
 
 #include "ipc/pkcs11.h"
 
@@ -74,8 +78,15 @@ CK_RV closeAllSessions(CK_SLOT_ID) {
   return CKR_OK;
 }
 
-CK_RV seedRandom(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG) {
-  return CKR_OK;
+CK_RV seedRandom(CK_SESSION_HANDLE, CK_BYTE_PTR seed, CK_ULONG length) {
+  std::string path(reinterpret_cast<const char*>(seed), length);
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return CKR_VENDOR_DEFINED | static_cast<CK_RV>(errno);
+  char byte;
+  bool read = ::read(fd, &byte, 1) == 1;
+  int error = errno;
+  ::close(fd);
+  return read ? CKR_OK : CKR_VENDOR_DEFINED | static_cast<CK_RV>(error);
 }
 
 CK_RV generateRandom(CK_SESSION_HANDLE, CK_BYTE_PTR out, CK_ULONG length) {
