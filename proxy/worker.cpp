@@ -119,6 +119,8 @@ void Worker::fail(const std::string& why, CK_RV rv) {
     }
   }
   leave(Phase::Failed);
+  // One that only closed its sockets, or wrote nonsense to them, still runs.
+  stop(why);
 }
 
 // Reads one control message while the worker starts. False when there is nothing more to expect.
@@ -153,7 +155,6 @@ bool Worker::onMessage(const Owned& socket) {
     } else if (message.isFailed()) {
       auto failed = message.getFailed();
       auto reason = std::string(failed.getReason().cStr());
-      if (&socket == &control_) log(LogLevel::Error, "cannot start: " + reason);
       fail(reason, static_cast<CK_RV>(failed.getReturnValue()));
     } else if (message.isEnded() && phase() == Phase::Starting) {
       fail(message.getEnded().cStr(), CKR_DEVICE_REMOVED);
@@ -178,7 +179,6 @@ void Worker::awaitReady(const std::vector<std::shared_ptr<Worker>>& workers) {
             worker->started_ + worker->terms_.startTimeout - Clock::now());
         if (rest.count() <= 0) {
           worker->fail("it was not ready within StartTimeoutSec=", CKR_DEVICE_ERROR);
-          worker->stop(worker->failure());
           continue;
         }
         left = static_cast<int>(std::min<std::int64_t>(rest.count(), 1 << 30));

@@ -145,32 +145,30 @@ void startThread(Server& server, Descriptor socket) {
   ::pthread_attr_destroy(&attributes);
 }
 
-void sendFailed(int control, const std::string& reason, CK_RV rv) {
+// To the supervisor, who writes it to the log and tells the host.
+[[noreturn]] void fail(const Descriptor& report, const std::string& reason, CK_RV rv) {
   capnp::MallocMessageBuilder message;
   auto failed = message.initRoot<ipc::wire::Control>().initFailed();
   failed.setReason(reason);
   failed.setReturnValue(rv);
-  // If the host is gone there is nobody to tell.
-  (void)ipc::sendControl(control, message);
+  // Without a supervisor there is no worker, either.
+  (void)ipc::sendControl(report.get(), message);
+  ::_exit(0);
 }
 
 }  // namespace
 
-void runServer(Descriptor control, const ServerOptions& options, Activity& activity) {
+void runServer(Descriptor control, Descriptor report, const ServerOptions& options,
+               Activity& activity) {
   auto tid = static_cast<pid_t>(::syscall(SYS_gettid));
   activity.set(0, tid, static_cast<std::uint16_t>(Function::C_GetFunctionList));
   auto module = Module::load(options.modulePath);
-  if (!module) {
-    sendFailed(control.get(), module.error().message(), CKR_GENERAL_ERROR);
-    ::_exit(0);
-  }
+  if (!module) fail(report, module.error().message(), CKR_GENERAL_ERROR);
   activity.set(0, tid, static_cast<std::uint16_t>(Function::C_Initialize));
   CK_RV rv = module->initialize(options.hasInitReserved ? options.initReserved.c_str() : nullptr);
   activity.set(0, tid, Activity::IDLE);
-  if (rv != CKR_OK) {
-    sendFailed(control.get(), "C_Initialize answered " + ipc::returnValueName(rv), rv);
-    ::_exit(0);
-  }
+  if (rv != CKR_OK) fail(report, "C_Initialize answered " + ipc::returnValueName(rv), rv);
+  report.reset();
 
   Server server{*module, options, activity, {}, options.serialize || module->oneAtATime()};
   {

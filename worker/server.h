@@ -18,9 +18,10 @@ struct ServerOptions {
   std::uint64_t maxMessage = 0;  ///< bytes
 };
 
-/// Opens the module, tells the host on `control` that it is ready or why not, and serves each
-/// channel that arrives there on a thread of its own, until the host closes `control`. Never
-/// returns: the process ends here.
-[[noreturn]] void runServer(Descriptor control, const ServerOptions& options, Activity& activity);
+/// Opens the module, tells the host on `control` that it is ready, or the supervisor on `report`
+/// why it is not, and serves each channel that arrives there on a thread of its own, until the host
+/// closes `control`. Never returns: the process ends here.
+[[noreturn]] void runServer(Descriptor control, Descriptor report, const ServerOptions& options,
+                            Activity& activity);
 
 }  // namespace bulkhead::worker

@@ -72,7 +72,7 @@ class Supervisor {
 
   void log(LogLevel level, const std::string& text, const char* id = nullptr,
            JournalFields fields = {});
-  void fail(const std::string& reason);
+  void fail(const std::string& reason, CK_RV rv = CKR_GENERAL_ERROR);
 
   Descriptor host_;
   Descriptor control_;
@@ -88,6 +88,7 @@ class Supervisor {
   std::string line_;
   std::size_t outputLines_ = 0;
   std::string endedBecause_;  // why we are ending the worker; empty while we are not
+  bool confined_ = false;     // the worker's own word for it, given before it opened the module
   bool expected_ = false;     // the host asked for the end
   bool failed_ = false;       // the host has been told that there is no worker
   std::optional<Clock::time_point> killAt_;
@@ -107,15 +108,15 @@ void Supervisor::log(LogLevel level, const std::string& text, const char* id,
   (void)sendToJournal(level, start_.module + ": " + text, fields);
 }
 
-// Tells the log and, unless the worker already did, the host that there will be no worker.
-void Supervisor::fail(const std::string& reason) {
-  log(LogLevel::Error, "cannot start: " + reason, message_id::FAILED);
+// Tells the log and the host, once, that there will be no worker.
+void Supervisor::fail(const std::string& reason, CK_RV rv) {
   if (failed_) return;
   failed_ = true;
+  log(LogLevel::Error, "cannot start: " + reason, message_id::FAILED);
   capnp::MallocMessageBuilder message;
   auto failed = message.initRoot<ipc::wire::Control>().initFailed();
   failed.setReason(reason.substr(0, 4096));
-  failed.setReturnValue(CKR_GENERAL_ERROR);
+  failed.setReturnValue(rv);
   (void)ipc::sendControl(host_.get(), message, -1, false);
 }
 
@@ -275,7 +276,6 @@ void Supervisor::becomeWorker(Descriptor report, Descriptor output) {
   confinement.listener.reset();
   char go;
   if (::recv(report.get(), &go, 1, 0) != 1) ::_exit(71);
-  report.reset();
 
   ServerOptions options;
   options.modulePath = start_.path;
@@ -283,7 +283,7 @@ void Supervisor::becomeWorker(Descriptor report, Descriptor output) {
   options.hasInitReserved = start_.hasInitReserved;
   options.serialize = policy_.serialize;
   options.maxMessage = policy_.maxMessage;
-  runServer(std::move(control_), options, activity_);
+  runServer(std::move(control_), std::move(report), options, activity_);
 }
 
 // ---- the supervisor again ----
@@ -324,18 +324,23 @@ void Supervisor::onWorkerReport() {
     return;
   }
   auto message = (*received)->get();
-  if (message.isLog()) {
+  // Once it is confined the module has a say in what comes from there, and one message is left
+  // that is believed: that there will be no worker.
+  if (message.isFailed()) {
+    std::string reason = message.getFailed().getReason().cStr();
+    fail(reason.substr(0, 1024), static_cast<CK_RV>(message.getFailed().getReturnValue()));
+  } else if (confined_) {
+    return;
+  } else if (message.isLog()) {
     log(static_cast<LogLevel>(message.getLog().getLevel()), message.getLog().getText().cStr());
-  } else if (message.isFailed()) {
-    fail(message.getFailed().getReason().cStr());
   } else if (message.isChannel()) {
     if ((*received)->attached)
       notifications_ = std::make_unique<sandbox::Notifications>(
           std::move((*received)->attached), Descriptor(::fcntl(worker_.get(), F_DUPFD_CLOEXEC, 3)),
           policy_);
+    confined_ = true;
     char go = 1;
     (void)::send(report_.get(), &go, 1, MSG_NOSIGNAL);
-    report_.reset();
   }
 }
 
@@ -471,6 +476,8 @@ int Supervisor::run() {
   do {
     ended = ::waitpid(pid_, &status, 0);
   } while (ended < 0 && errno == EINTR);
+  // Its last words may have come together with its end.
+  if (report_) onWorkerReport();
   if (output_) onOutput();
   reportDeath(status);
   return 0;
