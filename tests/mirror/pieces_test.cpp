@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// What calls are made of: handles with generations, memory that forgets, frames.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "ipc/arena.h"
+#include "ipc/channel.h"
+#include "ipc/codec.h"
+
+namespace bulkhead::ipc {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(ObjectHandles, OfTheFirstWorkerPassUntouched) {
+  ObjectHandles first(0);
+  for (CK_OBJECT_HANDLE h : {CK_OBJECT_HANDLE{0}, CK_OBJECT_HANDLE{5}, ~CK_OBJECT_HANDLE{0}}) {
+    CK_OBJECT_HANDLE own = h;
+    EXPECT_TRUE(first.toModule(own));
+    EXPECT_EQ(own, h);
+    EXPECT_EQ(first.toHost(h), h);
+  }
+}
+
+TEST(ObjectHandles, OfOneWorkerNeverNameAnythingOfAnother) {
+  for (std::uint32_t a = 1; a < 5; ++a) {
+    CK_OBJECT_HANDLE given = ObjectHandles(a).toHost(77);
+    EXPECT_NE(given, 77U);
+    for (std::uint32_t b = 1; b < 5; ++b) {
+      CK_OBJECT_HANDLE back = given;
+      EXPECT_EQ(ObjectHandles(b).toModule(back), a == b);
+      if (a == b) {
+        EXPECT_EQ(back, 77U);
+      }
+    }
+    // One from before the first death.
+    CK_OBJECT_HANDLE old = 77;
+    EXPECT_FALSE(ObjectHandles(a).toModule(old));
+  }
+}
+
+TEST(ObjectHandles, AreInvalidInEveryGeneration) {
+  CK_OBJECT_HANDLE none = CK_INVALID_HANDLE;
+  EXPECT_TRUE(ObjectHandles(7).toModule(none));
+  EXPECT_EQ(none, CK_OBJECT_HANDLE{CK_INVALID_HANDLE});
+  EXPECT_EQ(ObjectHandles(7).toHost(CK_INVALID_HANDLE), CK_OBJECT_HANDLE{CK_INVALID_HANDLE});
+}
+
+TEST(ObjectHandles, ThatLeaveNoRoomAreMalformed) {
+  EXPECT_THROW((void)ObjectHandles(1).toHost(~CK_OBJECT_HANDLE{0}), Malformed);
+}
+
+bool zero(const std::byte* p, std::size_t n) {
+  return std::all_of(p, p + n, [](std::byte b) { return b == std::byte{0}; });
+}
+
+TEST(Arena, ForgetsWhatItHeld) {
+  Arena arena(4096);
+  for (std::size_t size :
+       {std::size_t{1}, std::size_t{100}, std::size_t{1000}, std::size_t{50000}}) {
+    std::byte* p = arena.allocate(size);
+    ASSERT_TRUE(zero(p, size));
+    std::memset(p, 0x5a, size);
+    arena.reset();
+    // A small piece lies where the last one did.
+    std::byte* again = arena.allocate(size);
+    EXPECT_TRUE(zero(again, size)) << size;
+    arena.reset();
+  }
+}
+
+TEST(Arena, PiecesDoNotOverlapAndAreAligned) {
+  Arena arena(4096);
+  std::vector<std::pair<std::byte*, std::size_t>> pieces;
+  for (std::size_t i = 0; i < 500; ++i) {
+    std::size_t size = i * 37 % 3000;
+    std::byte* p = arena.allocate(size);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(p) % 16, 0U);
+    ASSERT_TRUE(zero(p, size));
+    std::memset(p, static_cast<int>(i % 255 + 1), size);
+    pieces.emplace_back(p, size);
+  }
+  for (std::size_t i = 0; i < pieces.size(); ++i)
+    EXPECT_TRUE(std::all_of(pieces[i].first, pieces[i].first + pieces[i].second,
+                            [&](std::byte b) { return b == static_cast<std::byte>(i % 255 + 1); }));
+}
+
+TEST(Arena, RefusesWhatNoMemoryHas) {
+  Arena arena;
+  EXPECT_THROW((void)arena.allocate(SIZE_MAX), std::bad_alloc);
+  EXPECT_THROW((void)arena.make<CK_ATTRIBUTE>(SIZE_MAX / 2), std::bad_alloc);
+}
+
+struct Pair {
+  explicit Pair(std::uint64_t max = 1 << 20) {
+    auto sockets = socketPair(SOCK_STREAM);
+    raw = ::dup(sockets->second.get());
+    a = std::make_unique<Channel>(std::move(sockets->first), max);
+    b = std::make_unique<Channel>(std::move(sockets->second), max);
+  }
+  ~Pair() { ::close(raw); }
+  std::unique_ptr<Channel> a;
+  std::unique_ptr<Channel> b;
+  int raw;  // the other end of a
+};
+
+std::vector<std::byte> pattern(std::size_t n) {
+  std::vector<std::byte> bytes(n);
+  for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<std::byte>(i * 131 >> 3);
+  return bytes;
+}
+
+Exchange sendBytes(Channel& channel, const std::vector<std::byte>& bytes, std::uint32_t sequence) {
+  FrameBuilder frame(channel.sendBuffer());
+  auto request = frame.initRoot<wire::Request>();
+  request.initValues(1)[0].setBytes(
+      kj::arrayPtr(reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size()));
+  return channel.send(frame, sequence, deadlineIn(30s));
+}
+
+TEST(Channel, FramesOfAllSizesArrive) {
+  for (std::size_t size : {0, 1, 1000, 65000, 65536, 70000, 150000}) {
+    Pair pair;
+    auto bytes = pattern(size);
+    ASSERT_EQ(sendBytes(*pair.a, bytes, 7), Exchange::Done) << size;
+    ASSERT_EQ(pair.b->receive(1 << 20, deadlineIn(30s)), Exchange::Done) << size;
+    EXPECT_EQ(pair.b->sequence(), 7U);
+    capnp::FlatArrayMessageReader reader(pair.b->received(), readerOptions(pair.b->received()));
+    auto got = reader.getRoot<wire::Request>().getValues()[0].getBytes();
+    ASSERT_EQ(got.size(), size);
+    EXPECT_TRUE(size == 0 || std::memcmp(got.begin(), bytes.data(), size) == 0);
+    pair.b->forget();
+  }
+}
+
+TEST(Channel, AnOversizedFrameIsMalformedBeforeItIsRead) {
+  Pair pair;
+  FrameHeader header{1 << 20, 1};
+  ASSERT_EQ(::send(pair.raw, &header, sizeof header, MSG_NOSIGNAL),
+            static_cast<ssize_t>(sizeof header));
+  EXPECT_EQ(pair.a->receive(4096, deadlineIn(30s)), Exchange::Malformed);
+}
+
+TEST(Channel, AnEmptyFrameIsMalformed) {
+  Pair pair;
+  FrameHeader header{0, 1};
+  ASSERT_GT(::send(pair.raw, &header, sizeof header, MSG_NOSIGNAL), 0);
+  EXPECT_EQ(pair.a->receive(4096, deadlineIn(30s)), Exchange::Malformed);
+}
+
+TEST(Channel, APartialFrameExpiresAndThenIsClosed) {
+  Pair pair;
+  FrameHeader header{4, 1};
+  ASSERT_GT(::send(pair.raw, &header, 5, MSG_NOSIGNAL), 0);
+  EXPECT_EQ(pair.a->receive(4096, deadlineIn(20ms)), Exchange::Expired);
+  Pair other;
+  ASSERT_GT(::send(other.raw, &header, sizeof header, MSG_NOSIGNAL), 0);
+  other.b->shut();
+  EXPECT_EQ(other.a->receive(4096, deadlineIn(30s)), Exchange::Closed);
+}
+
+TEST(Channel, AFrameInPiecesArrives) {
+  Pair pair;
+  struct {
+    FrameHeader header{2, 9};
+    std::uint64_t words[2] = {};
+  } message;
+  message.words[0] = std::uint64_t{1} << 32;  // one segment of one word
+  auto p = reinterpret_cast<const char*>(&message);
+  ASSERT_EQ(::send(pair.raw, p, 3, MSG_NOSIGNAL), 3);
+  EXPECT_EQ(::send(pair.raw, p + 3, sizeof message - 3, MSG_NOSIGNAL),
+            static_cast<ssize_t>(sizeof message - 3));
+  ASSERT_EQ(pair.a->receive(4096, deadlineIn(30s)), Exchange::Done);
+  EXPECT_EQ(pair.a->sequence(), 9U);
+  EXPECT_EQ(pair.a->received().size(), 2U);
+}
+
+TEST(Channel, TwoFramesAtOnceAreMalformed) {
+  Pair pair;
+  struct {
+    FrameHeader header{1, 1};
+    std::uint64_t word = 0;
+  } twice[2];
+  ASSERT_EQ(::send(pair.raw, twice, sizeof twice, MSG_NOSIGNAL),
+            static_cast<ssize_t>(sizeof twice));
+  EXPECT_EQ(pair.a->receive(4096, deadlineIn(30s)), Exchange::Malformed);
+}
+
+TEST(Channel, ForgetsWhatItReceived) {
+  Pair pair;
+  ASSERT_EQ(sendBytes(*pair.a, std::vector<std::byte>(5000, std::byte{0x5a}), 1), Exchange::Done);
+  EXPECT_TRUE(zero(pair.a->sendBuffer().data(), pair.a->sendBuffer().size()));
+  ASSERT_EQ(pair.b->receive(1 << 20, deadlineIn(30s)), Exchange::Done);
+  auto where = reinterpret_cast<const std::byte*>(pair.b->received().begin());
+  auto size = pair.b->received().asBytes().size();
+  EXPECT_FALSE(zero(where, size));
+  pair.b->forget();
+  EXPECT_TRUE(zero(where, size));
+  EXPECT_EQ(pair.b->received().size(), 0U);
+}
+
+TEST(Channel, KnowsWhenItsDescriptorIsAnothers) {
+  Pair pair;
+  EXPECT_TRUE(pair.a->isOwn());
+  auto other = socketPair(SOCK_STREAM);
+  ASSERT_TRUE(other);
+  int number = pair.a->descriptor();
+  ASSERT_EQ(::dup2(other->first.get(), number), number);
+  EXPECT_FALSE(pair.a->isOwn());
+  pair.a->abandon();
+  ::close(number);
+}
+
+}  // namespace
+}  // namespace bulkhead::ipc
