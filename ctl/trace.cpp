@@ -308,7 +308,9 @@ void learnConnects(const Recording& recording, const Policy& policy, Learned& le
   auto today = valueOf(policy, "Network.Connect");
   std::set<std::string> used;
   bool tcp = false;
-  for (const auto& [logged, uses] : recording.connects) {
+  for (const auto& entry : recording.connects) {
+    const auto& logged = entry.first;  // clang 14 captures no structured bindings
+    const auto& uses = entry.second;
     auto destination = destinationOf(logged);
     if (!destination) {
       learned.remarks.push_back(
