@@ -45,8 +45,10 @@ Result<void> replace(const std::string& path, const std::string& text) {
   std::string real = path;
   std::error_code error;
   // A link stays a link.
-  if (fs::is_symlink(path, error)) real = fs::canonical(path, error).string();
-  if (error) return Error{"resolve", error.value(), path};
+  if (fs::is_symlink(fs::symlink_status(path, error))) {
+    real = fs::canonical(path, error).string();
+    if (error) return Error{"resolve", error.value(), path};
+  }
   struct stat before {};
   bool there = ::stat(real.c_str(), &before) == 0;
   // Neither p11-kit nor bulkhead reads a file whose name begins with a dot.

@@ -30,6 +30,8 @@ std::vector<Flag> flagsOf(const CLI::App& app) {
   std::vector<Flag> flags;
   for (const CLI::Option* option : app.get_options()) {
     if (!option->nonpositional()) continue;
+    // Each command has --help; it is completed as one of all commands.
+    if (app.get_parent() != nullptr && option == app.get_help_ptr()) continue;
     Flag flag;
     for (const std::string& name : option->get_snames()) flag.names.push_back("-" + name);
     for (const std::string& name : option->get_lnames()) flag.names.push_back("--" + name);

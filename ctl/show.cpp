@@ -146,8 +146,12 @@ int show(const Options& options, const std::string& name) {
     remark(origin.empty() ? "default" : joined(origin, ", "));
     auto words = valueOf(policy, key);
     if (!words.empty() && words.front() == "(defaults)") {
-      remark("the default groups hold, and:");
       words.erase(words.begin());
+      remark(words.empty() ? "the default groups hold" : "the default groups hold, and:");
+      // An empty assignment would take them away.
+      if (words.empty()) continue;
+    } else if (key == "Syscalls.SystemCallFilter" && !words.empty()) {
+      terminal.print(terminal.styled(keyName, Style::Bold) + "=\n");
     }
     // Assignments append, so a long list can stand on several lines.
     std::string line;
