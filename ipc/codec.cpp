@@ -418,19 +418,20 @@ void HostCodec::objectsBack(In list, In in, CK_OBJECT_HANDLE* buffer, CK_ULONG m
   *count = n;
 }
 
-void HostCodec::templateBack(In in, CK_ATTRIBUTE* attributes, CK_ULONG count) {
+void HostCodec::templateBack(In in, CK_ATTRIBUTE* attributes, CK_ULONG count, CK_RV rv) {
   if (in.isNull()) return;
   if (!in.isAttributes() || attributes == nullptr || in.getAttributes().size() != count)
     throw Malformed("attributes that nobody asked for");
   auto list = in.getAttributes();
   for (unsigned i = 0; i < count; ++i) {
     auto attribute = load<CK_ATTRIBUTE>(attributes + i);
-    attributeBack(list[i], attribute, 0);
+    attributeBack(list[i], attribute, 0, rv);
     store(attributes + i, attribute);
   }
 }
 
-void HostCodec::attributeBack(wire::Attribute::Reader in, CK_ATTRIBUTE& attribute, unsigned depth) {
+void HostCodec::attributeBack(wire::Attribute::Reader in, CK_ATTRIBUTE& attribute, unsigned depth,
+                              CK_RV rv) {
   if (in.isBytes()) {
     auto bytes = in.getBytes();
     if (attribute.pValue == nullptr || isTemplate(attribute.type) ||
@@ -446,7 +447,7 @@ void HostCodec::attributeBack(wire::Attribute::Reader in, CK_ATTRIBUTE& attribut
     auto inner = static_cast<CK_ATTRIBUTE*>(attribute.pValue);
     for (unsigned i = 0; i < list.size(); ++i) {
       auto one = load<CK_ATTRIBUTE>(inner + i);
-      attributeBack(list[i], one, depth + 1);
+      attributeBack(list[i], one, depth + 1, rv);
       // Unlike at the top, the module says here which attribute it is.
       one.type = static_cast<CK_ATTRIBUTE_TYPE>(list[i].getType());
       store(inner + i, one);
@@ -454,7 +455,11 @@ void HostCodec::attributeBack(wire::Attribute::Reader in, CK_ATTRIBUTE& attribut
   } else if (!in.isNull()) {
     throw Malformed("an attribute without a value");
   }
-  attribute.ulValueLen = static_cast<CK_ULONG>(in.getLength());
+  CK_ULONG length = static_cast<CK_ULONG>(in.getLength());
+  if (rv == CKR_OK && attribute.pValue != nullptr && length > attribute.ulValueLen &&
+      length != CK_UNAVAILABLE_INFORMATION)
+    throw Malformed("a success that claims more than there was room for");
+  attribute.ulValueLen = length;
 }
 
 void HostCodec::mechanismBack(In in, const CK_MECHANISM* mechanism, Use use) {

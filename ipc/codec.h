@@ -86,13 +86,13 @@ class HostCodec {
   void exactBack(In, void* buffer, std::size_t size);
   void numbersBack(In, CK_ULONG* buffer, CK_ULONG* count, CK_ULONG offered);
   void objectsBack(In list, In count, CK_OBJECT_HANDLE* buffer, CK_ULONG max, CK_ULONG* count_);
-  void templateBack(In, CK_ATTRIBUTE*, CK_ULONG count);
+  void templateBack(In, CK_ATTRIBUTE*, CK_ULONG count, CK_RV);
   void mechanismBack(In, const CK_MECHANISM*, Use);
   void messageParameterBack(In, void*, CK_ULONG);
 
  private:
   void attributeIn(wire::Attribute::Builder, const CK_ATTRIBUTE&, bool fill, unsigned depth);
-  void attributeBack(wire::Attribute::Reader, CK_ATTRIBUTE&, unsigned depth);
+  void attributeBack(wire::Attribute::Reader, CK_ATTRIBUTE&, unsigned depth, CK_RV);
   void mechanismAt(wire::Mechanism::Builder, const CK_MECHANISM&, Use, unsigned depth);
   void parameter(wire::Parameter::Builder, CK_MECHANISM_TYPE, Use, const void*, CK_ULONG,
                  unsigned depth);
@@ -322,9 +322,12 @@ struct Pass<role::BytesOut> {
     c.bytesBack(v[i], r[i], std::get<0>(a), std::get<1>(a), rv);
   }
   template <typename A>
-  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV) {
+  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV rv) {
     CK_ULONG offered = std::get<1>(a) == nullptr ? 0 : *std::get<1>(a);
     c.bytesBack(v[i], std::get<0>(a), std::get<1>(a), offered);
+    if (rv == CKR_OK && std::get<0>(a) != nullptr && std::get<1>(a) != nullptr &&
+        *std::get<1>(a) > offered)
+      throw Malformed("a success that claims more than there was room for");
   }
 };
 
@@ -389,8 +392,8 @@ struct Pass<role::TemplateFill> {
     c.templateBack(v[i], r[i], std::get<0>(a), rv);
   }
   template <typename A>
-  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV) {
-    c.templateBack(v[i], std::get<0>(a), std::get<1>(a));
+  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV rv) {
+    c.templateBack(v[i], std::get<0>(a), std::get<1>(a), rv);
   }
 };
 
@@ -457,9 +460,12 @@ struct Pass<role::NumbersOut> {
     c.numbersBack(v[i], r[i], std::get<0>(a), std::get<1>(a), rv);
   }
   template <typename A>
-  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV) {
+  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV rv) {
     CK_ULONG offered = std::get<1>(a) == nullptr ? 0 : *std::get<1>(a);
     c.numbersBack(v[i], std::get<0>(a), std::get<1>(a), offered);
+    if (rv == CKR_OK && std::get<0>(a) != nullptr && std::get<1>(a) != nullptr &&
+        *std::get<1>(a) > offered)
+      throw Malformed("a success that claims more than there was room for");
   }
 };
 

@@ -295,6 +295,9 @@ void setEnvironment(const Policy& policy) {
   for (const std::string& name : policy.passEnvironment) {
     if (const char* value = ::getenv(name.c_str())) kept.emplace_back(name, value);
   }
+  // What the process was born with stays readable, in its memory and in /proc/self/environ.
+  for (char** one = ::environ; one != nullptr && *one != nullptr; ++one)
+    ::explicit_bzero(*one, ::strlen(*one));
   ::clearenv();
   for (auto& [name, value] : kept) ::setenv(name.c_str(), value.c_str(), 1);
   for (auto& [name, value] : policy.environment) ::setenv(name.c_str(), value.c_str(), 1);

@@ -1,0 +1,609 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Whatever a module does, it costs its consumers one error code: the call in flight returns
+// CKR_DEVICE_REMOVED, a new worker serves the next session, and nobody else notices.
+#include "tests/hostile/rig.h"
+
+namespace bulkhead::hostile {
+namespace {
+
+using test::workerOf;
+
+// Not a limit on how fast the product is: how long a machine that is busy with other things may
+// take for what is meant to take no time at all.
+constexpr milliseconds PROMPTLY{5'000};
+// Short, so that a test of a hang is not one.
+constexpr const char* DEADLINES = "CallTimeoutSec=300ms";
+
+struct Case {
+  const char* plan;
+  const char* worker = "";  // lines of [Worker]
+  const char* logged = "";  // a part of the log
+};
+
+std::string nameOf(const testing::TestParamInfo<Case>& info) {
+  std::string name;
+  for (char c : std::string(info.param.plan)) {
+    if (c == '@') name += "_at_";
+    if (::isalnum(c) || c == '_') name += c;
+  }
+  return name;
+}
+
+std::string nameAndNumberOf(const testing::TestParamInfo<Case>& info) {
+  return nameOf(info) + "_" + std::to_string(info.index);
+}
+
+// ---- a call in flight ----
+
+class DeathInACall : public testing::TestWithParam<Case> {};
+
+TEST_P(DeathInACall, CostsOneErrorCode) {
+  Rig rig;
+  rig.configure(GetParam().plan, GetParam().worker);
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  auto before = test::slots(rig.functions());
+  ASSERT_EQ(before.size(), 2U);
+  CK_SESSION_HANDLE session = rig.open(before[0]), other = rig.open(before[0]);
+  CK_SESSION_HANDLE neighbour = rig.open(before[1]);
+  pid_t worker = workerOf(rig.evil());
+  ASSERT_GT(worker, 0);
+
+  std::string text;
+  CK_RV rv = CKR_OK;
+  EXPECT_LT(timeOf([&] { rv = rig.random(session, text); }), PROMPTLY);
+  EXPECT_EQ(rv, CKR_DEVICE_REMOVED);
+
+  EXPECT_EQ(rig.digest(session), CKR_SESSION_HANDLE_INVALID);
+  EXPECT_EQ(rig.digest(other), CKR_SESSION_HANDLE_INVALID);
+  EXPECT_EQ(rig->C_CloseSession(session), CKR_SESSION_HANDLE_INVALID);
+  EXPECT_EQ(test::slots(rig.functions()), before);
+  EXPECT_TRUE(test::eventually([&] { return !test::alive(worker); }));
+  EXPECT_EQ(rig.digest(neighbour), CKR_OK);
+
+  // A worker that is new, and as good as the first one was.
+  CK_SESSION_HANDLE fresh = rig.open(before[0]);
+  EXPECT_NE(fresh, session);
+  EXPECT_EQ(rig.digest(fresh), CKR_OK);
+  EXPECT_NE(workerOf(rig.evil()), worker);
+  EXPECT_EQ(rig.digest(neighbour), CKR_OK);
+  if (GetParam().logged[0] != '\0') {
+    EXPECT_TRUE(rig.logs(GetParam().logged)) << rig.log();
+  }
+  EXPECT_EQ(rig.finalize(), CKR_OK);
+  EXPECT_TRUE(test::eventually([] { return test::processes().empty(); }));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    ByAnyMeans, DeathInACall,
+    testing::Values(Case{"segv@C_GenerateRandom", "", "SIGSEGV in C_GenerateRandom"},
+                    Case{"abort@C_GenerateRandom", "", "SIGABRT in C_GenerateRandom"},
+                    Case{"exit@C_GenerateRandom", "", "status 0 in C_GenerateRandom"},
+                    Case{"_exit@C_GenerateRandom", "", "status 0 in C_GenerateRandom"},
+                    Case{"kill@C_GenerateRandom", "", "SIGKILL in C_GenerateRandom"},
+                    Case{"stack@C_GenerateRandom", "", "SIGSEGV"},
+                    Case{"heap@C_GenerateRandom", "", "SIGABRT"},
+                    Case{"throw@C_GenerateRandom", "", "SIGABRT"},
+                    Case{"throw-int@C_GenerateRandom", "", "SIGABRT"},
+                    Case{"longjmp@C_GenerateRandom", DEADLINES}, Case{"oom@C_GenerateRandom"},
+                    Case{"pthread-exit@C_GenerateRandom", DEADLINES},
+                    Case{"close@C_GenerateRandom", DEADLINES}, Case{"segv@thread", "", "SIGSEGV"},
+                    Case{"abort@thread", "", "SIGABRT"}, Case{"exit@thread", "", "status 0"},
+                    Case{"_exit@thread", "", "status 0"}, Case{"stack@thread", "", "SIGSEGV"},
+                    Case{"heap@thread", "", "SIGABRT"}, Case{"throw@thread", "", "SIGABRT"},
+                    Case{"oom@thread", "", "SIGABRT"}, Case{"close@thread", DEADLINES}),
+    nameOf);
+
+INSTANTIATE_TEST_SUITE_P(
+    ByNotAnswering, DeathInACall,
+    testing::Values(Case{"hang@C_GenerateRandom", DEADLINES,
+                         "C_GenerateRandom took longer than CallTimeoutSec="},
+                    Case{"spin@C_GenerateRandom", DEADLINES, "took longer than CallTimeoutSec="},
+                    Case{"stop@C_GenerateRandom", DEADLINES, "took longer than CallTimeoutSec="},
+                    Case{"deaf@C_GenerateRandom", DEADLINES, "took longer than CallTimeoutSec="},
+                    Case{"frame-stall@C_GenerateRandom", DEADLINES,
+                         "took longer than CallTimeoutSec="},
+                    Case{"hang@C_GenerateRandom", "CallTimeoutSec=1h C_GenerateRandom:200ms",
+                         "took longer than CallTimeoutSec="}),
+    nameAndNumberOf);
+
+INSTANTIATE_TEST_SUITE_P(
+    ByLyingOnTheWire, DeathInACall,
+    testing::Values(Case{"frame-garbage@C_GenerateRandom", DEADLINES},
+                    Case{"frame-oversized@C_GenerateRandom", "", "the rules of frames"},
+                    Case{"frame-zero@C_GenerateRandom", "", "the rules of frames"},
+                    Case{"frame-double@C_GenerateRandom"}, Case{"frame-forged@C_GenerateRandom"},
+                    Case{"frame-sequence@C_GenerateRandom"}, Case{"frame-cyclic@C_GenerateRandom"},
+                    Case{"frame-far@C_GenerateRandom"}, Case{"frame-segments@C_GenerateRandom"},
+                    Case{"frame-list@C_GenerateRandom"}, Case{"frame-truncated@C_GenerateRandom"},
+                    Case{"frame-flood@C_GenerateRandom", DEADLINES}),
+    nameOf);
+
+TEST(Containment, AReplyThatNobodyAskedForEndsTheWorker) {
+  Rig rig;
+  rig.configure("frame-later@C_SeedRandom");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  CK_BYTE seed[1] = {};
+  ASSERT_EQ(rig->C_SeedRandom(session, seed, 1), CKR_OK);
+  // It comes 50 ms after the answer that was asked for.
+  std::this_thread::sleep_for(milliseconds(400));
+  EXPECT_EQ(rig->C_SeedRandom(session, seed, 1), CKR_DEVICE_REMOVED);
+  EXPECT_EQ(rig.digest(rig.open(rig.evilSlot())), CKR_OK);
+}
+
+TEST(Containment, GarbageOnTheControlSocketHarmsNobody) {
+  Rig rig;
+  rig.configure("control-garbage@C_SeedRandom");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  CK_BYTE seed[1] = {};
+  for (int i = 0; i < 200; ++i) {
+    CK_RV rv = rig->C_SeedRandom(session, seed, 1);
+    if (rv == CKR_DEVICE_REMOVED) break;
+    ASSERT_EQ(rv, CKR_OK);
+  }
+  EXPECT_EQ(rig.digest(rig.open(rig.evilSlot())), CKR_OK);
+  EXPECT_EQ(rig.finalize(), CKR_OK);
+}
+
+TEST(Containment, AStoppedWorkerThatReadsNothingIsNotWrittenToForEver) {
+  Rig rig;
+  rig.configure("none@none", DEADLINES);
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  ASSERT_EQ(rig.digest(session), CKR_OK);
+  ASSERT_EQ(::kill(workerOf(rig.evil()), SIGSTOP), 0);
+  // More than a socket holds.
+  CK_RV rv = CKR_OK;
+  EXPECT_LT(timeOf([&] { rv = rig.digest(session, std::string(8 << 20, 'x')); }), PROMPTLY);
+  EXPECT_EQ(rv, CKR_DEVICE_REMOVED);
+  EXPECT_EQ(rig.digest(rig.open(rig.evilSlot())), CKR_OK);
+}
+
+TEST(Containment, ADeadSupervisorTakesItsWorkerWithIt) {
+  Rig rig;
+  rig.configure("hang@C_GenerateRandom");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  pid_t worker = workerOf(rig.evil());
+  std::thread killer([] {
+    std::this_thread::sleep_for(milliseconds(100));
+    for (pid_t supervisor : test::supervisors()) ::kill(supervisor, SIGKILL);
+  });
+  std::string text;
+  CK_RV rv = CKR_OK;
+  EXPECT_LT(timeOf([&] { rv = rig.random(session, text); }), PROMPTLY);
+  killer.join();
+  EXPECT_EQ(rv, CKR_DEVICE_REMOVED);
+  EXPECT_TRUE(test::eventually([&] { return !test::alive(worker); }));
+  EXPECT_EQ(rig.digest(rig.open(rig.evilSlot())), CKR_OK);
+}
+
+TEST(Containment, AStoppedSupervisorHoldsNobodyUp) {
+  Rig rig;
+  rig.configure("hang@C_GenerateRandom", "CallTimeoutSec=300ms\nStopTimeoutSec=300ms");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  pid_t worker = workerOf(rig.evil());
+  for (pid_t supervisor : test::supervisors()) ::kill(supervisor, SIGSTOP);
+  std::string text;
+  EXPECT_LT(timeOf([&] { EXPECT_EQ(rig.random(session, text), CKR_DEVICE_REMOVED); }), PROMPTLY);
+  EXPECT_LT(timeOf([&] { EXPECT_EQ(rig.finalize(), CKR_OK); }), PROMPTLY);
+  EXPECT_TRUE(test::eventually([&] { return !test::alive(worker); }));
+}
+
+TEST(Containment, CallsOnOtherThreadsReturnWhenTheWorkerDies) {
+  Rig rig;
+  rig.configure("hang@C_Digest");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SLOT_ID slot = rig.evilSlot();
+  std::vector<CK_RV> answers(8, CKR_OK);
+  std::vector<std::thread> threads;
+  for (auto& rv : answers) {
+    CK_SESSION_HANDLE session = rig.open(slot);
+    threads.emplace_back([&rig, &rv, session] { rv = rig.digest(session); });
+  }
+  std::this_thread::sleep_for(milliseconds(100));
+  ASSERT_EQ(::kill(workerOf(rig.evil()), SIGKILL), 0);
+  EXPECT_LT(timeOf([&] {
+              for (auto& thread : threads) thread.join();
+            }),
+            PROMPTLY);
+  for (CK_RV rv : answers) EXPECT_EQ(rv, CKR_DEVICE_REMOVED);
+}
+
+TEST(Containment, ASlowCallHoldsUpNoOther) {
+  Rig rig;
+  rig.configure("hang@C_GenerateRandom", "CallTimeoutSec=1h");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE blocked = rig.open(rig.evilSlot()), free = rig.open(rig.evilSlot());
+  CK_SESSION_HANDLE neighbour = rig.open(rig.goodSlot());
+  std::thread thread([&] {
+    std::string text;
+    EXPECT_EQ(rig.random(blocked, text), CKR_CRYPTOKI_NOT_INITIALIZED);
+  });
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_LT(timeOf([&] {
+              for (int i = 0; i < 20; ++i) {
+                EXPECT_EQ(rig.digest(free), CKR_OK);
+                EXPECT_EQ(rig.digest(neighbour), CKR_OK);
+              }
+              CK_SESSION_HANDLE more = rig.open(rig.evilSlot());
+              EXPECT_EQ(rig->C_CloseSession(more), CKR_OK);
+              EXPECT_EQ(test::slots(rig.functions(), true).size(), 2U);
+            }),
+            PROMPTLY);
+  // And C_Finalize ends the blocked one.
+  EXPECT_LT(timeOf([&] { EXPECT_EQ(rig.finalize(), CKR_OK); }), PROMPTLY);
+  thread.join();
+}
+
+// ---- the restart budget ----
+
+TEST(Containment, PastTheRestartLimitTheTokenIsNotPresent) {
+  Rig rig;
+  rig.configure("segv@C_GenerateRandom", "StartLimitBurst=2\nStartLimitIntervalSec=1h");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  auto slots = test::slots(rig.functions());
+  std::string text;
+  for (int life = 0; life < 3; ++life) {
+    CK_SESSION_HANDLE session = rig.open(slots[0]);
+    EXPECT_EQ(rig.random(session, text), CKR_DEVICE_REMOVED) << life;
+  }
+  for (int i = 0; i < 3; ++i) {
+    CK_SESSION_HANDLE session;
+    EXPECT_EQ(rig->C_OpenSession(slots[0], CKF_SERIAL_SESSION, nullptr, nullptr, &session),
+              CKR_TOKEN_NOT_PRESENT);
+    CK_TOKEN_INFO info;
+    EXPECT_EQ(rig->C_GetTokenInfo(slots[0], &info), CKR_TOKEN_NOT_PRESENT);
+  }
+  EXPECT_EQ(workerOf(rig.evil()), -1);
+  EXPECT_EQ(test::slots(rig.functions()), slots);
+  EXPECT_EQ(test::slots(rig.functions(), true), std::vector<CK_SLOT_ID>{slots[1]});
+  EXPECT_EQ(rig.digest(rig.open(slots[1])), CKR_OK);
+  // Another C_Initialize is another beginning.
+  EXPECT_EQ(rig.finalize(), CKR_OK);
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  EXPECT_EQ(test::slots(rig.functions()), slots);
+  EXPECT_EQ(rig.digest(rig.open(slots[0])), CKR_OK);
+}
+
+TEST(Containment, AfterTheIntervalTheTokenIsThereAgain) {
+  Rig rig;
+  rig.configure("segv@C_GenerateRandom", "StartLimitBurst=1\nStartLimitIntervalSec=1s");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SLOT_ID slot = rig.evilSlot();
+  std::string text;
+  for (int life = 0; life < 2; ++life)
+    EXPECT_EQ(rig.random(rig.open(slot), text), CKR_DEVICE_REMOVED);
+  CK_SESSION_HANDLE session;
+  EXPECT_EQ(rig->C_OpenSession(slot, CKF_SERIAL_SESSION, nullptr, nullptr, &session),
+            CKR_TOKEN_NOT_PRESENT);
+  std::this_thread::sleep_for(milliseconds(1'100));
+  EXPECT_EQ(rig.digest(rig.open(slot)), CKR_OK);
+}
+
+TEST(Containment, AnObjectHandleFromBeforeTheDeathNamesNothingAfterIt) {
+  Rig rig;
+  rig.configure("segv@C_GenerateRandom");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SLOT_ID slot = rig.evilSlot();
+  auto find = [&](CK_SESSION_HANDLE session) {
+    CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
+    CK_ULONG count = 0;
+    EXPECT_EQ(rig->C_FindObjectsInit(session, nullptr, 0), CKR_OK);
+    EXPECT_EQ(rig->C_FindObjects(session, &object, 1, &count), CKR_OK);
+    EXPECT_EQ(count, 1U);
+    EXPECT_EQ(rig->C_FindObjectsFinal(session), CKR_OK);
+    return object;
+  };
+  char value[8];
+  CK_ATTRIBUTE attribute{CKA_VALUE, value, sizeof value};
+  CK_SESSION_HANDLE session = rig.open(slot);
+  CK_OBJECT_HANDLE before = find(session);
+  EXPECT_EQ(rig->C_GetAttributeValue(session, before, &attribute, 1), CKR_OK);
+  std::string text;
+  EXPECT_EQ(rig.random(session, text), CKR_DEVICE_REMOVED);
+  session = rig.open(slot);
+  CK_OBJECT_HANDLE after = find(session);
+  EXPECT_NE(after, before);
+  EXPECT_EQ(rig->C_GetAttributeValue(session, after, &attribute, 1), CKR_OK);
+  EXPECT_EQ(rig->C_GetAttributeValue(session, before, &attribute, 1), CKR_OBJECT_HANDLE_INVALID);
+}
+
+// ---- before it is ready ----
+
+class DeathAtStart : public testing::TestWithParam<Case> {};
+
+TEST_P(DeathAtStart, LeavesTheOtherModules) {
+  Rig rig;
+  rig.configure(GetParam().plan, std::string("StartTimeoutSec=400ms\n") + GetParam().worker);
+  rig.addNeighbour();
+  CK_RV rv = CKR_OK;
+  EXPECT_LT(timeOf([&] { rv = rig.initialize(); }), PROMPTLY);
+  ASSERT_EQ(rv, CKR_OK);
+  auto slots = test::slots(rig.functions());
+  ASSERT_EQ(slots.size(), 1U);
+  EXPECT_EQ(rig.digest(rig.open(slots[0])), CKR_OK);
+  EXPECT_TRUE(test::eventually([&] { return workerOf(rig.evil()) == -1; }));
+  EXPECT_TRUE(rig.logs(GetParam().logged[0] == '\0' ? rig.evil() : GetParam().logged)) << rig.log();
+  EXPECT_LT(timeOf([&] { EXPECT_EQ(rig.finalize(), CKR_OK); }), PROMPTLY);
+  EXPECT_TRUE(test::eventually([] { return test::processes().empty(); }));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    AnyPoint, DeathAtStart,
+    testing::Values(
+        Case{"segv@ctor", "", "SIGSEGV"}, Case{"abort@ctor", "", "SIGABRT"},
+        Case{"exit@ctor", "", "status 0"}, Case{"_exit@ctor", "", "status 0"},
+        Case{"stack@ctor", "", "SIGSEGV"}, Case{"heap@ctor", "", "SIGABRT"},
+        Case{"throw@ctor", "", "SIGABRT"}, Case{"oom@ctor"}, Case{"longjmp@ctor"},
+        Case{"pthread-exit@ctor"}, Case{"hang@ctor", "", "StartTimeoutSec="},
+        Case{"stop@ctor", "", "StartTimeoutSec="}, Case{"deaf@ctor", "", "StartTimeoutSec="},
+        Case{"close@ctor"}, Case{"control-garbage@ctor"}, Case{"segv@getlist", "", "SIGSEGV"},
+        Case{"exit@getlist", "", "status 0"}, Case{"hang@getlist", "", "StartTimeoutSec="},
+        Case{"throw@getlist", "", "SIGABRT"}, Case{"segv@init", "", "SIGSEGV in C_Initialize"},
+        Case{"abort@init", "", "SIGABRT in C_Initialize"}, Case{"exit@init", "", "status 0"},
+        Case{"_exit@init", "", "status 0"}, Case{"stack@init", "", "SIGSEGV"},
+        Case{"throw@init", "", "SIGABRT"}, Case{"heap@init", "", "SIGABRT"}, Case{"oom@init"},
+        Case{"pthread-exit@init"}, Case{"hang@init", "", "StartTimeoutSec="},
+        Case{"spin@init", "", "StartTimeoutSec="}, Case{"stop@init", "", "StartTimeoutSec="},
+        Case{"close@init"}, Case{"control-garbage@init"},
+        Case{"refuse@C_Initialize", "", "CKR_DEVICE_ERROR"},
+        Case{"null-table@getlist", "", "gave no function list"},
+        Case{"error@getlist", "", "gave no function list"}, Case{"version-zero@getlist", "", "0.0"},
+        Case{"version-absurd@getlist", "", "255.255"},
+        Case{"no-initialize@getlist", "", "C_Initialize"}),
+    nameOf);
+
+TEST(Containment, AModuleThatDiesAtStartIsNotTriedForEver) {
+  Rig rig;
+  rig.configure("segv@init", "StartLimitBurst=2\nStartLimitIntervalSec=1h");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(test::slots(rig.functions()).size(), 1U);
+  EXPECT_TRUE(rig.logs("SIGSEGV in C_Initialize"));
+  std::size_t deaths = 0;
+  std::string log = rig.log();
+  for (auto at = log.find("worker was ended by"); at != std::string::npos;
+       at = log.find("worker was ended by", at + 1))
+    ++deaths;
+  EXPECT_LE(deaths, 3U) << log;
+}
+
+TEST(Containment, ManyHangingModulesTakeTheLongestTimeoutNotTheSum) {
+  Rig rig;
+  rig.configure("none@none");
+  for (int i = 0; i < 6; ++i) {
+    std::string name = "h" + std::to_string(::getpid()) + "-x" + std::to_string(i);
+    rig.setup().addModule(name, rig.copy(name + ".so"));
+    rig.setup().addDropIn(name,
+                          "[Worker]\nEnvironment=HOSTILE=hang@init\nStartTimeoutSec=1500ms\n");
+  }
+  CK_RV rv = CKR_OK;
+  auto took = timeOf([&] { rv = rig.initialize(); });
+  EXPECT_EQ(rv, CKR_OK);
+  EXPECT_GE(took, milliseconds(1'500));
+  EXPECT_LT(took, milliseconds(2 * 1'500));
+}
+
+TEST(Containment, ACriticalModuleThatDiesFailsTheStart) {
+  Rig rig;
+  rig.configure("segv@init");
+  rig.setup().addModule(rig.evil(), Rig::module(), "critical: yes\n");
+  rig.addNeighbour();
+  CK_RV rv = rig.initialize();
+  EXPECT_NE(rv, CKR_OK);
+  EXPECT_NE(rv, CKR_CRYPTOKI_ALREADY_INITIALIZED);
+  EXPECT_TRUE(test::eventually([] { return test::processes().empty(); }));
+}
+
+// ---- the end ----
+
+class DeathAtTheEnd : public testing::TestWithParam<Case> {};
+
+TEST_P(DeathAtTheEnd, IsNotTheHostsConcern) {
+  Rig rig;
+  rig.configure(GetParam().plan, "StopTimeoutSec=400ms");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  EXPECT_EQ(rig.digest(rig.open(rig.evilSlot())), CKR_OK);
+  EXPECT_LT(timeOf([&] { EXPECT_EQ(rig.finalize(), CKR_OK); }), PROMPTLY);
+  EXPECT_TRUE(test::processes().empty());
+  EXPECT_EQ(rig->C_Finalize(nullptr), CKR_CRYPTOKI_NOT_INITIALIZED);
+}
+
+INSTANTIATE_TEST_SUITE_P(ByAnyMeans, DeathAtTheEnd,
+                         testing::Values(Case{"segv@finalize"}, Case{"abort@finalize"},
+                                         Case{"exit@finalize"}, Case{"_exit@finalize"},
+                                         Case{"stack@finalize"}, Case{"heap@finalize"},
+                                         Case{"throw@finalize"}, Case{"pthread-exit@finalize"},
+                                         Case{"hang@finalize"}, Case{"spin@finalize"},
+                                         Case{"stop@finalize"}, Case{"deaf@finalize"},
+                                         Case{"close@finalize"}, Case{"segv@dtor"},
+                                         Case{"abort@dtor"}, Case{"hang@dtor"}, Case{"exit@dtor"}),
+                         nameOf);
+
+// ---- lies in answers ----
+
+struct Guarded {
+  // What is behind the room that a call is given.
+  static constexpr std::size_t ROOM = 64, BEHIND = 8192;
+  std::vector<unsigned char> bytes = std::vector<unsigned char>(ROOM + BEHIND, 0xcc);
+  bool untouched() const {
+    return std::all_of(bytes.begin() + ROOM, bytes.end(),
+                       [](unsigned char c) { return c == 0xcc; });
+  }
+};
+
+class Lie : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    rig_.configure(GetParam(), DEADLINES);
+    rig_.addNeighbour();
+  }
+  Rig rig_;
+};
+
+using LieInDigest = Lie;
+TEST_P(LieInDigest, WritesNothingPastTheRoom) {
+  ASSERT_EQ(rig_.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig_.open(rig_.evilSlot());
+  CK_SESSION_HANDLE neighbour = rig_.open(rig_.goodSlot());
+  CK_MECHANISM mechanism{CKM_SHA256, nullptr, 0};
+  ASSERT_EQ(rig_->C_DigestInit(session, &mechanism), CKR_OK);
+  Guarded out;
+  CK_BYTE in[8] = {};
+  CK_ULONG size = Guarded::ROOM;
+  CK_RV rv = rig_->C_Digest(session, in, sizeof in, out.bytes.data(), &size);
+  EXPECT_TRUE(out.untouched());
+  // An answer that says CKR_OK must be one.
+  if (rv == CKR_OK) {
+    EXPECT_LE(size, Guarded::ROOM);
+  }
+  EXPECT_EQ(rig_.digest(neighbour), CKR_OK);
+  EXPECT_EQ(rig_.digest(rig_.open(rig_.goodSlot())), CKR_OK);
+}
+INSTANTIATE_TEST_SUITE_P(Lengths, LieInDigest,
+                         testing::Values("longer@C_Digest", "count@C_Digest", "beyond@C_Digest"));
+
+using LieInFind = Lie;
+TEST_P(LieInFind, WritesNothingPastTheRoom) {
+  ASSERT_EQ(rig_.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig_.open(rig_.evilSlot());
+  ASSERT_EQ(rig_->C_FindObjectsInit(session, nullptr, 0), CKR_OK);
+  CK_OBJECT_HANDLE objects[8];
+  for (auto& one : objects) one = 0xcccc;
+  CK_ULONG count = 0;
+  CK_RV rv = rig_->C_FindObjects(session, objects, 4, &count);
+  for (int i = 4; i < 8; ++i) EXPECT_EQ(objects[i], 0xccccU);
+  if (rv == CKR_OK) {
+    EXPECT_LE(count, 4U);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Counts, LieInFind,
+                         testing::Values("count@C_FindObjects", "handle@C_FindObjects"));
+
+using LieInAttributes = Lie;
+TEST_P(LieInAttributes, WritesNothingPastTheRoom) {
+  ASSERT_EQ(rig_.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig_.open(rig_.evilSlot());
+  ASSERT_EQ(rig_->C_FindObjectsInit(session, nullptr, 0), CKR_OK);
+  CK_OBJECT_HANDLE object;
+  CK_ULONG count = 0;
+  ASSERT_EQ(rig_->C_FindObjects(session, &object, 1, &count), CKR_OK);
+  Guarded value, other;
+  CK_ATTRIBUTE attributes[2] = {{CKA_VALUE, value.bytes.data(), Guarded::ROOM},
+                                {CKA_LABEL, other.bytes.data(), Guarded::ROOM}};
+  CK_RV rv = rig_->C_GetAttributeValue(session, object, attributes, 2);
+  EXPECT_TRUE(value.untouched());
+  EXPECT_TRUE(other.untouched());
+  // What the template is made of is the caller's.
+  EXPECT_EQ(attributes[0].type, CKA_VALUE);
+  EXPECT_EQ(attributes[0].pValue, value.bytes.data());
+  (void)rv;
+}
+INSTANTIATE_TEST_SUITE_P(Lengths, LieInAttributes,
+                         testing::Values("count@C_GetAttributeValue", "longer@C_GetAttributeValue",
+                                         "type@C_GetAttributeValue",
+                                         "pointer@C_GetAttributeValue"));
+
+TEST(Containment, AnAbsurdNumberOfSlotsIsNone) {
+  Rig rig;
+  rig.configure("count@C_GetSlotList");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  EXPECT_EQ(test::slots(rig.functions()).size(), 1U);
+  EXPECT_EQ(rig.digest(rig.open(rig.goodSlot())), CKR_OK);
+}
+
+TEST(Containment, AnAbsurdNumberOfMechanismsIsAnError) {
+  Rig rig;
+  rig.configure("count@C_GetMechanismList");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_MECHANISM_TYPE list[8];
+  for (auto& one : list) one = 0xcccc;
+  CK_ULONG count = 4;
+  CK_RV rv = rig->C_GetMechanismList(rig.evilSlot(), list, &count);
+  for (int i = 4; i < 8; ++i) EXPECT_EQ(list[i], 0xccccU);
+  if (rv == CKR_OK) {
+    EXPECT_LE(count, 4U);
+  }
+}
+
+TEST(Containment, AReturnValueThatNobodyKnowsIsPassedOn) {
+  Rig rig;
+  rig.configure("unknown@C_Digest");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  EXPECT_EQ(rig.digest(session), 0xdeadbeefU);
+  std::string text;
+  EXPECT_EQ(rig.random(session, text), CKR_OK);
+}
+
+TEST(Containment, ASessionHandleOfZeroIsTheModulesAffair) {
+  Rig rig;
+  rig.configure("zero@C_OpenSession");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  EXPECT_NE(session, CK_INVALID_HANDLE);
+  EXPECT_EQ(rig.digest(session), CKR_OK);
+}
+
+TEST(Containment, ATableThatChangesAfterTheStartChangesNothing) {
+  Rig rig;
+  rig.configure("table@C_OpenSession");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  EXPECT_EQ(rig.digest(session), CKR_OK);
+  std::string text;
+  EXPECT_EQ(rig.random(session, text), CKR_OK);
+}
+
+TEST(Containment, EntriesThatAreNullAreNotSupported) {
+  Rig rig;
+  rig.configure("null-entries@getlist");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  EXPECT_EQ(test::slots(rig.functions()).size(), 1U);
+  EXPECT_EQ(rig.digest(rig.open(rig.goodSlot())), CKR_OK);
+}
+
+TEST(Containment, AShortTableWithANewVersionIsNotReadPastItsEnd) {
+  Rig rig;
+  rig.configure("version-newer@getlist");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  EXPECT_EQ(rig.digest(session), CKR_OK);
+}
+
+// ---- noise ----
+
+TEST(Containment, AFloodOnTheOutputStallsNobodyAndIsNotLogged) {
+  Rig rig;
+  rig.configure("flood@C_SeedRandom");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  CK_BYTE seed[1] = {};
+  EXPECT_EQ(rig->C_SeedRandom(session, seed, 1), CKR_OK);
+  EXPECT_EQ(rig.digest(session), CKR_OK);
+  EXPECT_EQ(rig.finalize(), CKR_OK);
+  EXPECT_LT(rig.log().size(), 2U << 20);
+}
+
+TEST(Containment, WhatAModuleSaysForgesNoLogLine) {
+  Rig rig;
+  rig.configure("say@C_SeedRandom");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_BYTE seed[1] = {};
+  EXPECT_EQ(rig->C_SeedRandom(rig.open(rig.evilSlot()), seed, 1), CKR_OK);
+  EXPECT_TRUE(rig.logs("says: line one"));
+  EXPECT_TRUE(rig.logs("says: line  [31m two")) << rig.log();
+}
+
+}  // namespace
+}  // namespace bulkhead::hostile

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A host with two modules behind the proxy: one that is hostile in a way that the test chooses, and
+// its neighbour, which is the same module without a plan. What the product logs is kept for a look.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <chrono>
+
+#include "tests/integration/fixture.h"
+
+namespace bulkhead::hostile {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+/// The file descriptor 2 of this process, and of what it starts, in a file for a while.
+class CapturedLog {
+ public:
+  explicit CapturedLog(std::string path) : path_(std::move(path)) {
+    kept_ = ::fcntl(2, F_DUPFD_CLOEXEC, 3);
+    int file = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    (void)::dup2(file, 2);
+    ::close(file);
+  }
+  CapturedLog(const CapturedLog&) = delete;
+  CapturedLog& operator=(const CapturedLog&) = delete;
+  ~CapturedLog() {
+    (void)::dup2(kept_, 2);
+    ::close(kept_);
+  }
+  std::string text() const { return test::readFile(path_); }
+
+ private:
+  std::string path_;
+  int kept_;
+};
+
+class Rig {
+ public:
+  explicit Rig(const char* level = "debug")
+      : evil_("h" + std::to_string(::getpid()) + "-a"),
+        good_("h" + std::to_string(::getpid()) + "-b"),
+        log_(setup_.path("log")),
+        level_("BULKHEAD_LOG", level) {}
+
+  /// The plan of the hostile module, and further lines of its policy: of [Worker], and whole
+  /// sections.
+  void configure(const std::string& plan, const std::string& worker = {},
+                 const std::string& sections = {}) {
+    setup_.addModule(evil_, module());
+    setup_.addDropIn(evil_, "[Worker]\nEnvironment=HOSTILE=" + plan + "\n" + worker + "\n" +
+                                (sections.empty() ? "[Limits]\nMemoryMax=512M\n" : sections));
+  }
+  void addNeighbour() { setup_.addModule(good_, copy("good.so")); }
+  /// A file of its own: the same file under two names would be one module.
+  std::string copy(const std::string& name) {
+    std::filesystem::copy_file(module(), setup_.path(name));
+    return setup_.path(name);
+  }
+
+  CK_RV initialize() {
+    f_ = library().functions();
+    CK_C_INITIALIZE_ARGS args{};
+    args.flags = CKF_OS_LOCKING_OK;
+    CK_RV rv = f_->C_Initialize(&args);
+    active_ = rv == CKR_OK;
+    return rv;
+  }
+  CK_RV finalize() {
+    active_ = false;
+    return f_->C_Finalize(nullptr);
+  }
+  ~Rig() {
+    if (active_) (void)f_->C_Finalize(nullptr);
+  }
+
+  CK_FUNCTION_LIST* operator->() const { return f_; }
+  CK_FUNCTION_LIST* functions() const { return f_; }
+  test::Configuration& setup() { return setup_; }
+  const std::string& evil() const { return evil_; }
+  const std::string& good() const { return good_; }
+  std::string log() const { return log_.text(); }
+  bool logs(const std::string& text) const {
+    return test::eventually([&] { return log().find(text) != std::string::npos; });
+  }
+
+  /// The slots of both, by the order of their names; of a module that has none 0.
+  CK_SLOT_ID evilSlot() const { return test::slots(f_).front(); }
+  CK_SLOT_ID goodSlot() const { return test::slots(f_).back(); }
+
+  CK_SESSION_HANDLE open(CK_SLOT_ID slot) const {
+    CK_SESSION_HANDLE session = CK_INVALID_HANDLE;
+    EXPECT_EQ(f_->C_OpenSession(slot, CKF_SERIAL_SESSION, nullptr, nullptr, &session), CKR_OK);
+    return session;
+  }
+  /// Whether a session does what it should.
+  CK_RV digest(CK_SESSION_HANDLE session, const std::string& text = "hello") const {
+    CK_MECHANISM mechanism{CKM_SHA256, nullptr, 0};
+    CK_RV rv = f_->C_DigestInit(session, &mechanism);
+    if (rv != CKR_OK) return rv;
+    std::string in = text, out(text.size() + 16, '\0');
+    CK_ULONG size = out.size();
+    rv = f_->C_Digest(session, reinterpret_cast<CK_BYTE*>(in.data()), in.size(),
+                      reinterpret_cast<CK_BYTE*>(out.data()), &size);
+    if (rv == CKR_OK && (size != text.size() || out.compare(0, size, text) != 0))
+      return CKR_GENERAL_ERROR;
+    return rv;
+  }
+  /// What C_GenerateRandom answers, as text.
+  CK_RV random(CK_SESSION_HANDLE session, std::string& text) const {
+    char buffer[256] = {};
+    CK_RV rv = f_->C_GenerateRandom(session, reinterpret_cast<CK_BYTE*>(buffer), sizeof buffer - 1);
+    text = buffer;
+    return rv;
+  }
+
+  static test::Library& library() {
+    static test::Library proxy;
+    return proxy;
+  }
+  static std::string module() {
+    const char* path = ::getenv("HOSTILE_MODULE");
+    return path == nullptr ? "" : path;
+  }
+
+ private:
+  test::Configuration setup_;
+  std::string evil_, good_;
+  CapturedLog log_;
+  test::Variable level_;
+  CK_FUNCTION_LIST* f_ = nullptr;
+  bool active_ = false;
+};
+
+/// How long something took.
+template <typename Thing>
+milliseconds timeOf(Thing&& thing) {
+  auto start = Clock::now();
+  thing();
+  return std::chrono::duration_cast<milliseconds>(Clock::now() - start);
+}
+
+}  // namespace bulkhead::hostile
