@@ -125,7 +125,7 @@ Exchange sendBytes(Channel& channel, const std::vector<std::byte>& bytes, std::u
 }
 
 TEST(Channel, FramesOfAllSizesArrive) {
-  for (std::size_t size : {0, 1, 1000, 65000, 65536, 70000, 150000}) {
+  for (std::size_t size : {0U, 1U, 1000U, 65000U, 65536U, 70000U, 150000U}) {
     Pair pair;
     auto bytes = pattern(size);
     ASSERT_EQ(sendBytes(*pair.a, bytes, 7), Exchange::Done) << size;
