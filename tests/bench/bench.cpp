@@ -643,6 +643,7 @@ void registerMemory() {
   benchmark::RegisterBenchmark("memory", [](State& s) {
     std::vector<CK_FUNCTION_LIST*> lists;
     for (const auto& module : options.modules) lists.push_back(load(module));
+    int sessions = 0;
     for (auto* p : lists) {
       initialize(p);
       for (CK_SLOT_ID slot : slotsOf(p)) {
@@ -654,8 +655,10 @@ void registerMemory() {
         check(p->C_OpenSession(slot, CKF_SERIAL_SESSION, nullptr, nullptr, &session),
               "C_OpenSession");
         check(p->C_GetSessionInfo(session, &info), "C_GetSessionInfo");
+        ++sessions;
       }
     }
+    if (sessions == 0) die("no token of ours");
     auto all = helpers();
     Memory host = memoryOf(::getpid());
     Memory worker;
