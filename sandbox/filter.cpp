@@ -86,6 +86,7 @@ std::vector<Narrowed> narrowed(const Policy& policy) {
       {"tgkill", {{is(0, self)}}, "no signals to others"},
       {"rt_sigqueueinfo", {{is(0, self)}}, "no signals to others"},
       {"rt_tgsigqueueinfo", {{is(0, self)}}, "no signals to others"},
+      {"sched_setaffinity", {{is(0, 0)}, {is(0, self)}}, "the host stays on the CPUs that it has"},
       {"prctl",
        each(0, {PR_SET_NAME, PR_GET_NAME, 0x53564d41 /* PR_SET_VMA */, PR_GET_DUMPABLE,
                 PR_GET_NO_NEW_PRIVS, PR_CAPBSET_READ, PR_GET_KEEPCAPS, PR_GET_SECCOMP,
