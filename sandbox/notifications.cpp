@@ -341,9 +341,10 @@ std::optional<Violation> Notifications::handle() {
     violation.location = locationOf(static_cast<pid_t>(n.pid), n.data.instruction_pointer);
   }
   // Logging only is for finding a policy: it lets the call through and enforces nothing.
+  // One that is to be killed for it does not get to see an answer.
   if (policy_.violationAction == ViolationAction::Log)
     answer(n.id, 0, true);
-  else
+  else if (policy_.violationAction != ViolationAction::Kill)
     answer(n.id, name == "connect" ? EACCES : EPERM);
   return violation;
 }
