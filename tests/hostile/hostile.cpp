@@ -57,11 +57,12 @@ pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 bool poked = false;
 bool reported = false;
-std::string report;
+// Not an object: the constructor of this module runs before those of its objects.
+char report[256];
 
 void setReport(const std::string& text) {
   ::pthread_mutex_lock(&mutex);
-  report = text;
+  ::snprintf(report, sizeof report, "%s", text.c_str());
   reported = true;
   ::pthread_cond_broadcast(&changed);
   ::pthread_mutex_unlock(&mutex);
