@@ -18,6 +18,8 @@
 #include <cstring>
 #include <memory>
 
+#include "sandbox/syscall_groups.h"
+
 namespace bulkhead::sandbox {
 namespace {
 
@@ -342,7 +344,7 @@ std::optional<Violation> Notifications::handle() {
   }
   // Logging only is for finding a policy: it lets the call through and enforces nothing.
   // One that is to be killed for it does not get to see an answer.
-  if (policy_.violationAction == ViolationAction::Log)
+  if (policy_.violationAction == ViolationAction::Log && whyNeverGrantable(name).empty())
     answer(n.id, 0, true);
   else if (policy_.violationAction != ViolationAction::Kill)
     answer(n.id, name == "connect" ? EACCES : EPERM);
