@@ -190,12 +190,6 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
     if (auto r = add(action, name.c_str(), {}); !r) return r.error();
   }
 
-  // syslog() opens one for each message; it does without, and a report of each would fill the log.
-  if (refusal == Refusal::Notify) {
-    auto r = add(SCMP_ACT_ERRNO(EACCES), "socket", {is(0, AF_UNIX), masked(1, 0xf, SOCK_DGRAM)});
-    if (!r) return r.error();
-  }
-
   Descriptor memory(::memfd_create("filter", MFD_CLOEXEC));
   if (!memory) return systemError("memfd_create");
   if (int r = ::seccomp_export_bpf(filter.get(), memory.get()); r < 0)

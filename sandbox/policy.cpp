@@ -1530,8 +1530,6 @@ class Search {
                         "/run/NetworkManager/resolv.conf", "/run/resolvconf"})
         add(policy.readOnlyPaths, path, true);
     }
-    if (module_.path.starts_with('/') && !reaches(policy.execPaths, module_.path))
-      add(policy.execPaths, module_.path, false);
     return std::move(policy);
   }
 
@@ -1543,13 +1541,6 @@ class Search {
     if (std::none_of(list.begin(), list.end(),
                      [&](const PolicyPath& one) { return one.path == path; }))
       list.push_back({std::string(path), optional});
-  }
-
-  static bool reaches(const std::vector<PolicyPath>& list, Text path) {
-    return std::any_of(list.begin(), list.end(), [&](const PolicyPath& one) {
-      return path.starts_with(one.path) &&
-             (one.path == "/" || path.size() == one.path.size() || path[one.path.size()] == '/');
-    });
   }
 
   const ModuleIdentity& module_;

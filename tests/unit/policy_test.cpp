@@ -966,14 +966,6 @@ TEST_F(PolicyFiles, ANetworkBringsWhatTheResolverReadsAndLeavesItsNamespace) {
   expectHas(refusal("foo"), "Require=netns");
 }
 
-TEST_F(PolicyFiles, TheModuleItselfIsReachable) {
-  EXPECT_EQ(loaded("foo", "/usr/lib/x/libfoo.so").execPaths, builtInPolicy().execPaths);
-  EXPECT_EQ(loaded("foo", "/opt/x/libfoo.so").execPaths.back(),
-            (PolicyPath{"/opt/x/libfoo.so", false}));
-  EXPECT_EQ(loaded("foo", "/usr/libfoo.so").execPaths.back(),
-            (PolicyPath{"/usr/libfoo.so", false}));
-}
-
 TEST(PolicyDirectories, FollowTheEnvironment) {
   ::unsetenv("BULKHEAD_POLICIES");
   Strings standard = policyDirectories();
