@@ -320,7 +320,8 @@ void Notifications::finish(int descriptor) {
   pending_.erase(found);
 }
 
-std::optional<Violation> Notifications::handle() {
+std::optional<Violation> Notifications::handle(
+    const std::function<std::string(pid_t)>& functionOf) {
   seccomp_notif n{};
   if (::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, &n) != 0) return std::nullopt;
   std::string name = nameOf(n.data.nr);
@@ -334,6 +335,7 @@ std::optional<Violation> Notifications::handle() {
   // Who learns a policy wants every path and address, not one for each place that asks.
   bool every = policy_.violationAction == ViolationAction::Log &&
                (name == "connect" || pathArgument(name).has_value());
+  violation.function = functionOf(violation.thread);
   violation.repeated = !fresh && !every;
   ++seen->second;
   // A module that varies its place must not fill the supervisor's memory.

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@ struct Violation {
   std::string syscall;    ///< its name, or its number
   std::string arguments;  ///< as text, paths and addresses resolved
   std::string location;   ///< "library+0x123" of the instruction
+  std::string function;   ///< the PKCS#11 function that its thread was in, if any
   pid_t thread = 0;
   bool repeated = false;  ///< the same call from the same place was seen before
 };
@@ -43,7 +45,8 @@ class Notifications {
   int descriptor() const { return listener_.get(); }
 
   /// Receives and answers one. Yields the violation, if it was one and not of the quiet kind.
-  std::optional<Violation> handle();
+  /// `functionOf` names the function that a thread is in; it is asked while the thread still waits.
+  std::optional<Violation> handle(const std::function<std::string(pid_t)>& functionOf);
 
   /// Connections that are being made: poll each for writing, then call finish() with it.
   std::vector<int> pending() const;

@@ -378,10 +378,10 @@ void Supervisor::onOutput() {
 }
 
 void Supervisor::onNotification() {
-  auto violation = notifications_->handle();
+  auto violation = notifications_->handle([&](pid_t thread) { return activity_.running(thread); });
   if (!violation) return;
   if (!violation->repeated) {
-    std::string running = activity_.running(violation->thread);
+    const std::string& running = violation->function;
     std::string text = "refused " + violation->syscall + "(" + violation->arguments + ") at " +
                        violation->location;
     if (!running.empty()) text += " in " + running;
