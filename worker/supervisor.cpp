@@ -234,12 +234,7 @@ void Supervisor::becomeWorker(Descriptor report, Descriptor output) {
   if (null < 0 || ::dup2(null, STDIN_FILENO) < 0 || ::dup2(output.get(), STDOUT_FILENO) < 0 ||
       ::dup2(output.get(), STDERR_FILENO) < 0)
     ::_exit(71);
-  // What the host had in its environment also lies on this process's stack, where /proc and the
-  // module would find it.
-  std::vector<char*> inherited;
-  for (char** one = ::environ; one != nullptr && *one != nullptr; ++one) inherited.push_back(*one);
   sandbox::setEnvironment(policy_);
-  for (char* one : inherited) ::explicit_bzero(one, ::strlen(one));
   if (::chdir(policy_.workingDirectory.c_str()) != 0) (void)!::chdir("/");
 
   auto tell = [&](auto fill, int attach = -1) {
