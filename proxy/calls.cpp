@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include <algorithm>
-#include <thread>
 
 #include "proxy/consumers.h"
 #include "proxy/process.h"
@@ -150,7 +149,7 @@ template <Function F>
 CK_RV onSlot(Process& process, unsigned consumer, typename ipc::Line<F>::Args args) {
   CK_SLOT_ID slot = std::get<0>(args);
   CK_SLOT_ID moduleSlot = 0;
-  auto module = process.moduleOf(slot, moduleSlot);
+  auto module = process.moduleOf(consumer, slot, moduleSlot);
   if (module == nullptr) return CKR_SLOT_ID_INVALID;
   if constexpr (F == Function::C_CloseAllSessions) {
     process.closeSessions(consumer, slot);
@@ -197,12 +196,13 @@ CK_RV getInfo(unsigned consumer, CK_INFO_PTR info) {
   return CKR_OK;
 }
 
-CK_RV getSlotList(Process& process, CK_BBOOL tokenPresent, CK_SLOT_ID_PTR list,
+CK_RV getSlotList(Process& process, unsigned consumer, CK_BBOOL tokenPresent, CK_SLOT_ID_PTR list,
                   CK_ULONG_PTR count) {
   if (count == nullptr) return CKR_ARGUMENTS_BAD;
+  auto modules = process.modulesOf(consumer);
   // All slots first, so that a slot that is new with its token gets its id in the module's order.
-  std::vector<CK_SLOT_ID> all = refreshSlots(process.modules(), false);
-  if (tokenPresent != CK_FALSE) all = refreshSlots(process.modules(), true);
+  std::vector<CK_SLOT_ID> all = refreshSlots(*modules, false);
+  if (tokenPresent != CK_FALSE) all = refreshSlots(*modules, true);
   CK_ULONG room = *count;
   *count = all.size();
   if (list == nullptr) return CKR_OK;
@@ -214,27 +214,7 @@ CK_RV getSlotList(Process& process, CK_BBOOL tokenPresent, CK_SLOT_ID_PTR list,
 CK_RV waitForSlotEvent(Process& process, unsigned consumer, CK_FLAGS flags, CK_SLOT_ID_PTR slot,
                        CK_VOID_PTR reserved) {
   if (slot == nullptr || reserved != nullptr) return CKR_ARGUMENTS_BAD;
-  for (;;) {
-    bool supported = false;
-    for (auto& module : process.modules()) {
-      auto worker = module->worker();
-      if (worker == nullptr || !worker->running()) continue;
-      ipc::HostCodec codec = worker->codec();
-      CK_SLOT_ID real = 0;
-      CK_RV rv =
-          worker->call<Function::C_WaitForSlotEvent>(codec, {CKF_DONT_BLOCK, &real, nullptr});
-      if (rv == CKR_OK) {
-        *slot = Slots::idOf({module->config().name, real});
-        return CKR_OK;
-      }
-      supported |= rv == CKR_NO_EVENT;
-    }
-    if (!process.active(consumer)) return CKR_CRYPTOKI_NOT_INITIALIZED;
-    if ((flags & CKF_DONT_BLOCK) != 0) return CKR_NO_EVENT;
-    if (!supported) return CKR_FUNCTION_NOT_SUPPORTED;
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    if (!process.active(consumer)) return CKR_CRYPTOKI_NOT_INITIALIZED;
-  }
+  return process.slotEvents().wait(process, consumer, (flags & CKF_DONT_BLOCK) == 0, *slot);
 }
 
 template <Function F>
@@ -257,7 +237,8 @@ CK_RV dispatch(unsigned consumer, const typename ipc::Line<F>::Args& args) {
     } else if constexpr (F == C_GetInfo) {
       return getInfo(consumer, std::get<0>(args));
     } else if constexpr (F == C_GetSlotList) {
-      return getSlotList(process, std::get<0>(args), std::get<1>(args), std::get<2>(args));
+      return getSlotList(process, consumer, std::get<0>(args), std::get<1>(args),
+                         std::get<2>(args));
     } else if constexpr (F == C_WaitForSlotEvent) {
       return waitForSlotEvent(process, consumer, std::get<0>(args), std::get<1>(args),
                               std::get<2>(args));

@@ -77,6 +77,7 @@ void Module::endStart(const std::shared_ptr<Worker>& worker) {
     failureValue_ = worker->failureValue();
     unwanted = users_ == 0;
     ran_ = ran_ || worker->phase() != Worker::Phase::Failed;
+    if (ran_) perConsumer_.store(worker->terms().sharePerConsumer, std::memory_order_release);
     // One that failed is kept, too: its terms say when the next try may be.
     if (!unwanted) worker_ = worker;
   }
@@ -127,9 +128,11 @@ void Module::release(const std::vector<std::shared_ptr<Module>>& modules) {
       ending.emplace_back(module.get(), std::move(module->worker_));
     }
     module->worker_ = nullptr;
+    module->claimed_.store(false);
   }
   for (auto& [module, worker] : ending) worker->beginEnd();
   for (auto& [module, worker] : ending) worker->end();
+  for (auto& [module, worker] : ending) module->watch_.clear();
   for (auto& [module, worker] : ending) {
     {
       std::lock_guard lock(module->mutex_);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "proxy/module_config.h"
+#include "proxy/watch.h"
 #include "proxy/worker.h"
 
 namespace bulkhead::proxy {
@@ -50,6 +51,15 @@ class Module {
   std::string failure() const;
   CK_RV failureValue() const;
 
+  /// The policy's Share=consumer: each consumer has a worker of its own. Known once a worker has
+  /// been started; this module is then of whoever claims it first, until release() finds it without
+  /// users.
+  bool perConsumer() const { return perConsumer_.load(std::memory_order_acquire); }
+  bool claim() { return !claimed_.exchange(true); }
+
+  /// The wait for the module's slot events.
+  Watch& watch() { return watch_; }
+
   /// The slots that the module listed last, in its order.
   std::vector<CK_SLOT_ID> lastSlots() const;
   void setLastSlots(std::vector<CK_SLOT_ID> slots);
@@ -79,6 +89,9 @@ class Module {
   std::string failure_;
   CK_RV failureValue_ = CKR_GENERAL_ERROR;
   std::vector<CK_SLOT_ID> lastSlots_;
+  std::atomic<bool> perConsumer_{false};
+  std::atomic<bool> claimed_{false};
+  Watch watch_;
   std::weak_ptr<Worker> loginsOf_;
   std::map<CK_SLOT_ID, std::set<unsigned>> logins_;
 };

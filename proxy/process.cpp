@@ -45,23 +45,36 @@ Process& Process::instance() {
 
 Process::Process() : logLevel_(logLevelOfEnvironment()) {}
 
-std::vector<std::shared_ptr<Module>> Process::modules() const {
+std::shared_ptr<const Process::Modules> Process::modulesOf(unsigned consumer) const {
   std::lock_guard lock(mutex_);
-  return modules_;
+  auto modules = consumers_[consumer].modules;
+  return modules != nullptr ? modules : std::make_shared<const Modules>();
 }
 
-std::shared_ptr<Module> Process::moduleOf(CK_SLOT_ID slot, CK_SLOT_ID& moduleSlot) const {
+std::vector<unsigned> Process::usersOf(const Module& module) const {
+  std::vector<unsigned> users;
+  std::lock_guard lock(mutex_);
+  for (unsigned i = 0; i < MAX_CONSUMERS; ++i) {
+    auto& modules = consumers_[i].modules;
+    if (modules == nullptr) continue;
+    for (auto& one : *modules)
+      if (one.get() == &module) users.push_back(i);
+  }
+  return users;
+}
+
+std::shared_ptr<Module> Process::moduleOf(unsigned consumer, CK_SLOT_ID slot,
+                                          CK_SLOT_ID& moduleSlot) const {
   auto found = Slots::find(slot);
   if (!found) return nullptr;
   moduleSlot = found->second;
-  std::lock_guard lock(mutex_);
-  for (auto& module : modules_)
+  for (auto& module : *modulesOf(consumer))
     if (module->config().name == found->first) return module;
   return nullptr;
 }
 
 // Reads the configuration. `refused` is set when a module that is critical cannot even be tried.
-std::vector<std::shared_ptr<Module>> Process::loadModules(CK_RV& refused) {
+Process::Modules Process::loadModules(CK_RV& refused) {
   ModuleSet set = proxy::loadModules(ConfigPaths::fromEnvironment(), programName());
   for (const Error& warning : set.warnings)
     logToStderr(logLevel_, LogLevel::Warning, "", warning.message());
@@ -70,15 +83,41 @@ std::vector<std::shared_ptr<Module>> Process::loadModules(CK_RV& refused) {
     logToStderr(logLevel_, error ? LogLevel::Error : LogLevel::Debug, skipped.name, skipped.reason);
     if (error && skipped.critical) refused = CKR_GENERAL_ERROR;
   }
-  std::vector<std::shared_ptr<Module>> modules;
+  Modules modules;
   for (ModuleConfig& config : set.modules)
     modules.push_back(std::make_shared<Module>(std::move(config), logLevel_));
   return modules;
 }
 
+// Acquires the modules for one consumer, side by side: as they are or, where the policy gives each
+// consumer a worker of its own and another has this one, as copies.
+Process::Modules Process::acquireFor(const Modules& configured) {
+  auto copyOf = [&](const std::shared_ptr<Module>& module) {
+    auto copy = std::make_shared<Module>(module->config(), logLevel_);
+    (void)copy->claim();
+    return copy;
+  };
+  Modules modules = configured;
+  for (auto& module : modules)
+    if (module->perConsumer() && !module->claim()) module = copyOf(module);
+  Module::acquire(modules);
+  // Only a worker's start tells what the policy says, so that two who come at once may both have
+  // the first.
+  Modules others, copies;
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    if (modules[i] != configured[i] || !modules[i]->perConsumer() || modules[i]->claim()) continue;
+    others.push_back(modules[i]);
+    modules[i] = copyOf(modules[i]);
+    copies.push_back(modules[i]);
+  }
+  Module::release(others);
+  Module::acquire(copies);
+  return modules;
+}
+
 CK_RV Process::start(Consumer& consumer) {
   CK_RV rv = CKR_OK;
-  std::vector<std::shared_ptr<Module>> modules;
+  Modules modules;
   {
     std::lock_guard lock(mutex_);
     if (users_++ == 0) {
@@ -88,8 +127,11 @@ CK_RV Process::start(Consumer& consumer) {
     modules = modules_;
   }
   if (rv == CKR_OK) {
-    Module::acquire(modules);
-    consumer.modules = modules;
+    modules = acquireFor(modules);
+    {
+      std::lock_guard lock(mutex_);
+      consumer.modules = std::make_shared<const Modules>(modules);
+    }
     for (auto& module : modules) {
       auto worker = module->worker();
       if (module->config().critical && (worker == nullptr || !worker->running()))
@@ -98,7 +140,10 @@ CK_RV Process::start(Consumer& consumer) {
     // Ids are given in the order of the first look.
     if (rv == CKR_OK) (void)refreshSlots(modules, false);
     if (rv != CKR_OK) {
-      consumer.modules.clear();
+      {
+        std::lock_guard lock(mutex_);
+        consumer.modules = nullptr;
+      }
       Module::release(modules);
     }
   }
@@ -120,6 +165,7 @@ CK_RV Process::initialize(unsigned index) {
     }
     consumer.phase = Phase::Changing;
   }
+  slotEvents_.begin(index);
   CK_RV rv;
   try {
     rv = start(consumer);
@@ -146,9 +192,14 @@ CK_RV Process::finalize(unsigned index) {
     consumer.phase = Phase::Changing;
     consumer.active.store(false, std::memory_order_release);
   }
+  slotEvents_.end(index);
   closeSessions(index, 0);
-  Module::release(consumer.modules);
-  consumer.modules.clear();
+  auto modules = modulesOf(index);
+  {
+    std::lock_guard lock(mutex_);
+    consumer.modules = nullptr;
+  }
+  Module::release(*modules);
   {
     std::lock_guard lock(mutex_);
     if (--users_ == 0) modules_.clear();
@@ -218,7 +269,7 @@ void askForSlots(std::vector<SlotQuery>& queries, bool tokenPresent, bool sizes)
     if (query.worker == nullptr) continue;
     // One more than there were: where one comes in between, the next look finds it.
     if (!sizes) {
-      query.slots.resize(std::min<CK_ULONG>(query.count, ipc::MAX_COUNT) + 1);
+      query.slots.resize(std::min<CK_ULONG>(query.count, MAX_SLOTS_OF_A_MODULE) + 1);
       query.count = query.slots.size();
     }
     query.codec = query.worker->codec();
@@ -261,7 +312,7 @@ std::vector<CK_SLOT_ID> refreshSlots(const std::vector<std::shared_ptr<Module>>&
     if (!query.answered)
       query.slots = tokenPresent ? std::vector<CK_SLOT_ID>{} : query.module->lastSlots();
     for (CK_SLOT_ID slot : query.slots)
-      ids.push_back(Slots::idOf({query.module->config().name, slot}));
+      if (auto id = Slots::idOf({query.module->config().name, slot})) ids.push_back(*id);
   }
   return ids;
 }

@@ -14,6 +14,7 @@
 #include "proxy/consumers.h"
 #include "proxy/module.h"
 #include "proxy/sessions.h"
+#include "proxy/slot_events.h"
 #include "proxy/slots.h"
 
 namespace bulkhead::proxy {
@@ -40,13 +41,20 @@ class Process {
     return consumers_[consumer].active.load(std::memory_order_acquire);
   }
 
-  /// The modules in force, by priority and name. Empty while no consumer is initialised.
-  std::vector<std::shared_ptr<Module>> modules() const;
+  /// The modules that a consumer sees, by priority and name. None unless it is initialised; never
+  /// null.
+  using Modules = std::vector<std::shared_ptr<Module>>;
+  std::shared_ptr<const Modules> modulesOf(unsigned consumer) const;
 
-  /// The module of a slot id, and its own id for it. Null when there is no such slot.
-  std::shared_ptr<Module> moduleOf(CK_SLOT_ID slot, CK_SLOT_ID& moduleSlot) const;
+  /// The consumers that see a module.
+  std::vector<unsigned> usersOf(const Module& module) const;
+
+  /// The module of a slot id, and its own id for it. Null when the consumer has no such slot.
+  std::shared_ptr<Module> moduleOf(unsigned consumer, CK_SLOT_ID slot,
+                                   CK_SLOT_ID& moduleSlot) const;
 
   Sessions& sessions() { return sessions_; }
+  SlotEvents& slotEvents() { return slotEvents_; }
   LogLevel logLevel() const { return logLevel_; }
 
   /// Closes a consumer's sessions, of one slot or, with 0, of all; and logs it out without logging
@@ -68,17 +76,19 @@ class Process {
     Phase phase = Phase::Idle;
     unsigned count = 0;
     std::atomic<bool> active{false};
-    std::vector<std::shared_ptr<Module>> modules;
+    std::shared_ptr<const Modules> modules;  // null while it has none; guarded by mutex_ below
   };
 
-  std::vector<std::shared_ptr<Module>> loadModules(CK_RV& refused);
+  Modules loadModules(CK_RV& refused);
   CK_RV start(Consumer& consumer);
+  Modules acquireFor(const Modules& configured);
 
   LogLevel logLevel_ = LogLevel::Off;
   std::array<Consumer, MAX_CONSUMERS> consumers_;
   Sessions sessions_;
+  SlotEvents slotEvents_;
   mutable std::mutex mutex_;
-  std::vector<std::shared_ptr<Module>> modules_;
+  Modules modules_;     // as configured
   unsigned users_ = 0;  // consumers that are initialised or at it
 };
 

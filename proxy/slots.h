@@ -6,7 +6,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "ipc/pkcs11.h"
 
@@ -19,13 +18,17 @@ using ModuleSlot = std::pair<std::string, CK_SLOT_ID>;
 /// configuration.
 inline constexpr CK_SLOT_ID FIRST_SLOT = 0x11;
 
+/// As many slots as one module may have in the life of a process. Ids are never taken back, and a
+/// hostile module could go on making up slots.
+inline constexpr unsigned MAX_SLOTS_OF_A_MODULE = 1024;
+
 /// The ids are the process's, not a consumer's: dense, never given to another slot, and kept over
 /// rescans, restarts, C_Finalize and fork. Needs no lock, so a forked child may use it whatever
 /// other threads were doing. Every function: any thread.
 class Slots {
  public:
-  /// The id of a slot, a new one where it has none yet.
-  static CK_SLOT_ID idOf(const ModuleSlot& slot);
+  /// The id of a slot, a new one where it has none yet. None for a module that has had too many.
+  static std::optional<CK_SLOT_ID> idOf(const ModuleSlot& slot);
   /// The slot of an id.
   static std::optional<ModuleSlot> find(CK_SLOT_ID id);
 };

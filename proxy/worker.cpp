@@ -214,14 +214,19 @@ void Worker::awaitReady(const std::vector<std::shared_ptr<Worker>>& workers) {
 // ---- channels ----
 
 Worker::Lease::Lease(Worker& worker, std::unique_ptr<ipc::Channel> channel)
-    : worker_(&worker), channel_(std::move(channel)) {
+    : worker_(&worker), channel_(std::move(channel)), counted_(true) {
   underWay.fetch_add(1, std::memory_order_relaxed);
 }
 
 Worker::Lease::~Lease() {
   if (channel_ == nullptr) return;
-  underWay.fetch_sub(1, std::memory_order_relaxed);
+  setAside();
   worker_->giveBack(std::move(channel_), clean);
+}
+
+void Worker::Lease::setAside() {
+  if (counted_) underWay.fetch_sub(1, std::memory_order_relaxed);
+  counted_ = false;
 }
 
 std::unique_ptr<ipc::Channel> Worker::openChannel() {

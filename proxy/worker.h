@@ -71,14 +71,17 @@ class Worker {
    public:
     Lease() = default;
     Lease(Worker& worker, std::unique_ptr<ipc::Channel> channel);
-    Lease(Lease&&) = default;
-    Lease& operator=(Lease&& other) {
+    Lease(Lease&& other) noexcept { *this = std::move(other); }
+    Lease& operator=(Lease&& other) noexcept {
       std::swap(worker_, other.worker_);
       std::swap(channel_, other.channel_);
+      std::swap(counted_, other.counted_);
       std::swap(clean, other.clean);
       return *this;
     }
     ~Lease();
+    /// No longer counts as a call that keeps the host busy.
+    void setAside();
     explicit operator bool() const { return channel_ != nullptr; }
     ipc::Channel& operator*() const { return *channel_; }
     ipc::Channel* operator->() const { return channel_.get(); }
@@ -87,6 +90,7 @@ class Worker {
    private:
     Worker* worker_ = nullptr;
     std::unique_ptr<ipc::Channel> channel_;
+    bool counted_ = false;
   };
 
   /// A call whose request has been sent.
@@ -119,6 +123,11 @@ class Worker {
     return finish<F>(sent, codec, args);
   }
 
+  /// By when a call that is made now has to be answered.
+  ipc::Deadline deadlineOf(ipc::Function f) const {
+    return ipc::deadlineIn(terms_.callTimeouts[ipc::indexOf(f)]);
+  }
+
   /// The answer to a call for which there is no reply, by the phase the worker is in.
   CK_RV absent() const;
 
@@ -145,9 +154,6 @@ class Worker {
   CK_RV broken(ipc::Exchange how, ipc::Function f);
   Sent sendFrame(ipc::Function f, Lease lease, ipc::FrameBuilder& frame, std::uint64_t largestReply,
                  ipc::Deadline deadline);
-  ipc::Deadline deadlineOf(ipc::Function f) const {
-    return ipc::deadlineIn(terms_.callTimeouts[ipc::indexOf(f)]);
-  }
 
   std::string name_;
   unsigned generation_;

@@ -17,6 +17,7 @@
 #include "ipc/control.h"
 #include "ipc/names.h"
 #include "worker/module.h"
+#include "worker/slot_watch.h"
 
 namespace bulkhead::worker {
 namespace {
@@ -54,9 +55,31 @@ struct Server {
   const Module& module;
   const ServerOptions& options;
   Activity& activity;
-  std::mutex oneAtATime;
-  bool serialize;
+  const bool serialize;
+  std::mutex oneAtATime{};
+  SlotWatch slotWatch{module, serialize ? &oneAtATime : nullptr};
 };
+
+// The watch of this process, for functions that stand in for the module's own.
+SlotWatch* slotWatch = nullptr;
+
+CK_RV getSlotList(CK_BBOOL tokenPresent, CK_SLOT_ID_PTR list, CK_ULONG_PTR count) {
+  return slotWatch->slotList(tokenPresent, list, count);
+}
+
+CK_RV waitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR slot, CK_VOID_PTR) {
+  return slotWatch->wait(flags, slot);
+}
+
+// What is called for a function. The watch takes its turns itself.
+Module::AnyFunction functionFor(const Server& server, Function f, bool& takesTurns) {
+  takesTurns = true;
+  if (f == Function::C_GetSlotList) return reinterpret_cast<Module::AnyFunction>(&getSlotList);
+  if (f == Function::C_WaitForSlotEvent)
+    return reinterpret_cast<Module::AnyFunction>(&waitForSlotEvent);
+  takesTurns = false;
+  return server.module.function(f);
+}
 
 // A protocol error here means that the host is broken or gone, or that the module has overwritten
 // our memory. Neither is worth going on with.
@@ -76,12 +99,15 @@ void serveOne(Server& server, ipc::Channel& channel, ipc::Arena& arena, unsigned
     if (index >= ipc::FUNCTIONS || DISPATCHER.table[index] == nullptr)
       throw ipc::Malformed("a function that is not served");
     {
+      auto f = static_cast<Function>(index);
+      bool takesTurns;
+      auto function = functionFor(server, f, takesTurns);
+      if (f == Function::C_Finalize) server.slotWatch.end();
       std::unique_lock<std::mutex> one(server.oneAtATime, std::defer_lock);
-      if (server.serialize) one.lock();
+      if (server.serialize && !takesTurns) one.lock();
       server.activity.set(slot, tid, index);
       ipc::WorkerCodec codec(arena, server.options.maxMessage);
-      DISPATCHER.table[index](codec, request, reply,
-                              server.module.function(static_cast<Function>(index)));
+      DISPATCHER.table[index](codec, request, reply, function);
       server.activity.set(slot, tid, Activity::IDLE);
     }
     if (channel.send(frame, channel.sequence(), std::nullopt) != ipc::Exchange::Done)
@@ -170,7 +196,8 @@ void runServer(Descriptor control, Descriptor report, const ServerOptions& optio
   if (rv != CKR_OK) fail(report, "C_Initialize answered " + ipc::returnValueName(rv), rv);
   report.reset();
 
-  Server server{*module, options, activity, {}, options.serialize || module->oneAtATime()};
+  Server server{*module, options, activity, options.serialize || module->oneAtATime()};
+  slotWatch = &server.slotWatch;
   {
     capnp::MallocMessageBuilder message;
     auto ready = message.initRoot<ipc::wire::Control>().initReady();
