@@ -40,8 +40,9 @@ kj::ArrayPtr<capnp::word> FrameBuilder::allocateSegment(unsigned minimumSize) {
   return {reinterpret_cast<capnp::word*>(more_.back().data()), bytes / sizeof(capnp::word)};
 }
 
-Channel::Channel(Descriptor socket, std::uint64_t maxMessage)
+Channel::Channel(Descriptor socket, std::uint64_t maxMessage, End end)
     : socket_(std::move(socket)),
+      end_(end),
       cookie_(socketCookie(socket_.get())),
       maxMessage_(maxMessage),
       send_(BUFFER),
@@ -53,6 +54,37 @@ bool Channel::isOwn() const {
 
 void Channel::shut() {
   ::shutdown(socket_.get(), SHUT_RDWR);
+}
+
+Area* Channel::areaOf(std::size_t size) {
+  if (area_.size() < size) {
+    auto larger = Area::make(size);
+    if (!larger) return nullptr;
+    area_ = std::move(*larger);
+  }
+  return &area_;
+}
+
+// Receives what is there, and at the worker's end the area that may come with it.
+ssize_t Channel::take(std::byte* to, std::size_t size, int flags) {
+  if (end_ == End::Host) return ::recv(socket_.get(), to, size, flags);
+  iovec part{to, size};
+  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))];
+  msghdr m{};
+  m.msg_iov = &part;
+  m.msg_iovlen = 1;
+  m.msg_control = ancillary;
+  m.msg_controllen = sizeof ancillary;
+  ssize_t n = ::recvmsg(socket_.get(), &m, flags | MSG_CMSG_CLOEXEC);
+  if (n < 0 || m.msg_controllen == 0) return n;
+  const cmsghdr* c = CMSG_FIRSTHDR(&m);
+  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return n;
+  int fd;
+  std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
+  auto area = Area::map(Descriptor(fd));
+  // Without it, what names a place in it is refused.
+  area_ = area ? std::move(*area) : Area();
+  return n;
 }
 
 // Waits for the socket until the deadline. Signals don't count as an answer.
@@ -120,6 +152,16 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
     msghdr m{};
     m.msg_iov = rest.data();
     m.msg_iovlen = std::min<std::size_t>(rest.size(), 64);
+    alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+    if (int memory = area_.unsent(); memory >= 0) {
+      m.msg_control = ancillary;
+      m.msg_controllen = sizeof ancillary;
+      cmsghdr* c = CMSG_FIRSTHDR(&m);
+      c->cmsg_level = SOL_SOCKET;
+      c->cmsg_type = SCM_RIGHTS;
+      c->cmsg_len = CMSG_LEN(sizeof memory);
+      std::memcpy(CMSG_DATA(c), &memory, sizeof memory);
+    }
     ssize_t n = ::sendmsg(socket_.get(), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
       if (errno == EINTR) continue;
@@ -129,6 +171,7 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
       if (waited != Exchange::Done) return waited;
       continue;
     }
+    area_.sent();
     auto sent = static_cast<std::size_t>(n);
     while (!rest.empty() && sent >= rest.front().iov_len) {
       sent -= rest.front().iov_len;
@@ -160,7 +203,7 @@ ssize_t Channel::lookFor(std::byte* to, std::size_t size) {
   auto end = Clock::now() + LOOK_FOR;
   ssize_t n;
   do {
-    n = ::recv(socket_.get(), to, size, MSG_DONTWAIT);
+    n = take(to, size, MSG_DONTWAIT);
   } while (n < 0 && errno == EAGAIN && Clock::now() < end);
   looking_.found(n >= 0 || errno != EAGAIN);
   return n;
@@ -176,7 +219,7 @@ Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool look) {
   if (look && looking_.worthwhile()) n = lookFor(receive_.data(), receive_.size());
   if (n < 0 && errno == EAGAIN) {
     setPatience(deadline);
-    n = ::recv(socket_.get(), receive_.data(), receive_.size(), 0);
+    n = take(receive_.data(), receive_.size(), 0);
   }
   for (;;) {
     if (n == 0) return Exchange::Closed;
@@ -186,7 +229,7 @@ Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool look) {
       // The socket's own timeout is coarse, and starts anew with each call.
       Exchange waited = wait(POLLIN, deadline);
       if (waited != Exchange::Done) return waited;
-      n = ::recv(socket_.get(), receive_.data() + have, receive_.size() - have, MSG_DONTWAIT);
+      n = take(receive_.data() + have, receive_.size() - have, MSG_DONTWAIT);
       continue;
     }
     bool headerWasThere = have >= sizeof(FrameHeader);
@@ -213,8 +256,7 @@ Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool look) {
       Exchange waited = wait(POLLIN, deadline);
       if (waited != Exchange::Done) return waited;
     }
-    n = ::recv(socket_.get(), receive_.data() + have, receive_.size() - have,
-               deadline ? MSG_DONTWAIT : 0);
+    n = take(receive_.data() + have, receive_.size() - have, deadline ? MSG_DONTWAIT : 0);
   }
   // Two messages at once: nothing was asked twice.
   if (have != want) return Exchange::Malformed;
@@ -226,6 +268,7 @@ Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool look) {
 
 void Channel::forget() {
   received_ = nullptr;
+  area_.clear();
   if (receive_.size() > BUFFER) {
     receive_ = SecretMapping(BUFFER);
   } else {

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "ipc/area.h"
 #include "ipc/arena.h"
 #include "ipc/descriptor.h"
 #include "ipc/result.h"
@@ -97,13 +98,20 @@ class FrameBuilder final : public capnp::MessageBuilder {
 /// One end of a channel. Used by one thread at a time.
 class Channel {
  public:
-  /// Takes a connected stream socket. `maxMessage` bounds what is received, in bytes.
-  explicit Channel(Descriptor socket, std::uint64_t maxMessage);
+  /// Takes a connected stream socket. `maxMessage` bounds what is received, in bytes. The worker's
+  /// end takes the areas that the host sends.
+  enum class End { Host, Worker };
+  Channel(Descriptor socket, std::uint64_t maxMessage, End end = End::Host);
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
   /// Memory for the message to send: FrameBuilder takes it.
   SecretMapping& sendBuffer() { return send_; }
+
+  /// Host: the area, with room for `size` bytes; null when there is none to be had. It travels with
+  /// the next message, and forget() clears it.
+  Area* areaOf(std::size_t size);
+  const Area& area() const { return area_; }
 
   /// Sends a message. Never raises SIGPIPE.
   Exchange send(FrameBuilder& message, std::uint32_t sequence, Deadline deadline,
@@ -135,8 +143,11 @@ class Channel {
   Exchange wait(short events, Deadline deadline);
   void setPatience(Deadline deadline);
   ssize_t lookFor(std::byte* to, std::size_t size);
+  ssize_t take(std::byte* to, std::size_t size, int flags);
 
   Descriptor socket_;
+  End end_;
+  Area area_;
   std::uint64_t cookie_ = 0;
   std::uint64_t maxMessage_;
   SecretMapping send_;

@@ -184,11 +184,28 @@ void HostCodec::bytesIn(Out out, const void* p, CK_ULONG n) {
   out.setBytes(bytesAt(p, n));
 }
 
+// Only arguments themselves: the worker makes parameters its own by copying them.
+void HostCodec::argumentIn(Out out, const void* p, CK_ULONG n) {
+  std::uint64_t offset;
+  if (p == nullptr || n < AREA_FROM || n > maxBytes || area == nullptr || !area->place(n, offset))
+    return bytesIn(out, p, n);
+  charge(n);
+  std::memcpy(area->at(offset, n).data(), p, n);
+  auto place = out.initArea();
+  place.setOffset(offset);
+  place.setLength(n);
+}
+
 void HostCodec::room(Out out, const void* buffer, const CK_ULONG* length, std::size_t elementSize) {
   if (length == nullptr) {
     if (buffer != nullptr) out.setBuffer();
   } else if (buffer == nullptr) {
     out.setQuery(*length);
+  } else if (std::uint64_t offset; elementSize == 1 && area != nullptr && *length >= AREA_FROM &&
+                                   *length <= maxBytes && area->place(*length, offset)) {
+    auto place = out.initRoomInArea();
+    place.setOffset(offset);
+    place.setLength(*length);
   } else {
     out.setRoom(*length);
     offered_ += std::min<std::uint64_t>(*length, maxBytes / elementSize) * elementSize;
@@ -384,8 +401,17 @@ void HostCodec::bytesBack(In in, void* buffer, CK_ULONG* length, CK_ULONG offere
     *length = static_cast<CK_ULONG>(in.getNumber());
     return;
   }
-  if (!in.isBytes() || buffer == nullptr) throw Malformed("bytes that nobody asked for");
-  auto bytes = in.getBytes();
+  if (buffer == nullptr || !(in.isBytes() || (in.isArea() && area != nullptr)))
+    throw Malformed("bytes that nobody asked for");
+  kj::ArrayPtr<const kj::byte> bytes;
+  if (in.isBytes()) {
+    bytes = in.getBytes();
+  } else {
+    auto place = in.getArea();
+    auto there = area->at(place.getOffset(), place.getLength());
+    if (there.size() != place.getLength()) throw Malformed("bytes beyond the area");
+    bytes = bytesAt(there.data(), there.size());
+  }
   if (bytes.size() > offered) throw Malformed("more bytes than the caller has room for");
   if (bytes.size() != 0) std::memcpy(buffer, bytes.begin(), bytes.size());
   *length = bytes.size();
@@ -562,6 +588,11 @@ void WorkerCodec::bytesIn(In in, CK_BYTE_PTR& p, CK_ULONG& n) {
     n = static_cast<CK_ULONG>(in.getQuery());
     return;
   }
+  if (in.isArea()) {
+    p = reinterpret_cast<CK_BYTE_PTR>(inArea(in.getArea()));
+    n = static_cast<CK_ULONG>(in.getArea().getLength());
+    return;
+  }
   if (!in.isBytes()) throw Malformed("not bytes");
   auto bytes = in.getBytes();
   n = bytes.size();
@@ -569,6 +600,13 @@ void WorkerCodec::bytesIn(In in, CK_BYTE_PTR& p, CK_ULONG& n) {
   // writes to its input harms nobody.
   p = n == 0 ? reinterpret_cast<CK_BYTE_PTR>(nothing(arena_))
              : const_cast<CK_BYTE_PTR>(bytes.begin());
+}
+
+std::byte* WorkerCodec::inArea(wire::Area::Reader place) const {
+  auto there =
+      area_ == nullptr ? std::span<std::byte>() : area_->at(place.getOffset(), place.getLength());
+  if (there.empty() || there.size() != place.getLength()) throw Malformed("not in the area");
+  return there.data();
 }
 
 void WorkerCodec::room(In in, void*& buffer, CK_ULONG*& length, std::size_t elementSize) {
@@ -593,6 +631,12 @@ void WorkerCodec::room(In in, void*& buffer, CK_ULONG*& length, std::size_t elem
       buffer = n == 0 ? nothing(arena_) : arena_.allocate(n * elementSize);
       return;
     }
+    case wire::Value::ROOM_IN_AREA:
+      if (elementSize != 1) throw Malformed("numbers in the area");
+      buffer = inArea(in.getRoomInArea());
+      length = arena_.make<CK_ULONG>();
+      *length = static_cast<CK_ULONG>(in.getRoomInArea().getLength());
+      return;
     default:
       throw Malformed("not a buffer");
   }
@@ -765,15 +809,23 @@ void WorkerCodec::structure(wire::Parameter::Reader in, const Shape& shape, std:
 void WorkerCodec::bytesBack(Out out, In request, const void* buffer, const CK_ULONG* length,
                             CK_RV rv) {
   if (length == nullptr) return;
-  bool hadRoom = request.isRoom();
-  CK_ULONG before = static_cast<CK_ULONG>(hadRoom             ? request.getRoom()
-                                          : request.isQuery() ? request.getQuery()
-                                                              : 0);
+  bool hadRoom = request.isRoom() || request.isRoomInArea();
+  CK_ULONG before =
+      static_cast<CK_ULONG>(request.isRoom()         ? request.getRoom()
+                            : request.isRoomInArea() ? request.getRoomInArea().getLength()
+                            : request.isQuery()      ? request.getQuery()
+                                                     : 0);
   CK_ULONG offered = static_cast<CK_ULONG>(std::min<std::uint64_t>(before, maxBytes));
   if (hadRoom && rv == CKR_OK) {
     // The module has already written past its buffer; the host would not believe this either.
     if (*length > offered) throw Malformed("the module wrote more than there was room for");
-    out.setBytes(bytesAt(buffer, *length));
+    if (request.isRoomInArea()) {
+      auto place = out.initArea();
+      place.setOffset(request.getRoomInArea().getOffset());
+      place.setLength(*length);
+    } else {
+      out.setBytes(bytesAt(buffer, *length));
+    }
   } else if (*length != (hadRoom ? offered : before) || rv == CKR_OK ||
              rv == CKR_BUFFER_TOO_SMALL) {
     out.setNumber(*length);

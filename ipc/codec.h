@@ -16,6 +16,7 @@
 #include <string>
 #include <utility>
 
+#include "ipc/area.h"
 #include "ipc/arena.h"
 #include "ipc/catalogue.h"
 #include "ipc/wire.capnp.h"
@@ -68,6 +69,7 @@ class HostCodec {
   std::span<const std::uint64_t> flatMechanisms;  ///< vendor mechanisms with flat parameters
   std::uint64_t maxBytes = DEFAULT_MAX_MESSAGE;
   CK_MECHANISM_TYPE messageMechanism = CK_UNAVAILABLE_INFORMATION;  ///< of C_Message*Init
+  Area* area = nullptr;  ///< the channel's, where large arguments go; null for none
 
   /// How large an honest reply to what was encoded can be, in bytes.
   std::uint64_t largestReply() const { return 64 * 1024 + charged_ + offered_; }
@@ -76,6 +78,7 @@ class HostCodec {
   using In = wire::Value::Reader;
 
   void bytesIn(Out, const void*, CK_ULONG);
+  void argumentIn(Out, const void*, CK_ULONG);
   void room(Out, const void* buffer, const CK_ULONG* length, std::size_t elementSize);
   void templateIn(Out, const CK_ATTRIBUTE*, CK_ULONG count, bool fill);
   void mechanism(Out, const CK_MECHANISM*, Use);
@@ -112,11 +115,14 @@ class HostCodec {
 /// The worker's side: rebuilds arguments in an arena, encodes what the module did to them.
 class WorkerCodec {
  public:
-  explicit WorkerCodec(Arena& arena, std::uint64_t max = DEFAULT_MAX_MESSAGE)
-      : arena_(arena), maxBytes(max) {}
+  /// `area` is the channel's, or null for none.
+  explicit WorkerCodec(Arena& arena, std::uint64_t max = DEFAULT_MAX_MESSAGE,
+                       const Area* area = nullptr)
+      : arena_(arena), area_(area), maxBytes(max) {}
 
  private:
   Arena& arena_;
+  const Area* area_;
 
  public:
   std::uint64_t maxBytes;
@@ -144,6 +150,7 @@ class WorkerCodec {
   std::byte* allocate(std::size_t n) { return arena_.allocate(n); }
 
  private:
+  std::byte* inArea(wire::Area::Reader) const;
   void attributeIn(wire::Attribute::Reader, CK_ATTRIBUTE&, unsigned depth);
   void attributeBack(wire::Attribute::Builder, wire::Attribute::Reader, const CK_ATTRIBUTE&,
                      bool processed);
@@ -280,7 +287,7 @@ template <>
 struct Pass<role::BytesIn> : detail::NumberPass {
   template <typename A>
   static void encode(HostCodec& c, detail::Values::Builder v, unsigned i, const A& a) {
-    c.bytesIn(v[i], std::get<0>(a), std::get<1>(a));
+    c.argumentIn(v[i], std::get<0>(a), std::get<1>(a));
   }
   template <typename A>
   static void rebuild(WorkerCodec& c, detail::Values::Reader v, unsigned i, A& a) {
@@ -544,6 +551,23 @@ auto slice(Tuple& t) {
 
 template <Function F>
 using PassesOf = detail::Passes<typename Line<F>::Roles>;
+
+/// How large an area the call's arguments would fill, in bytes; 0 when none is worth one.
+template <Function F>
+std::size_t areaFor(const typename Line<F>::Args& args) {
+  std::size_t sum = 0;
+  auto add = [&](const void* p, CK_ULONG n) {
+    if (p != nullptr && n >= AREA_FROM) sum += std::min<std::size_t>(n, AREA_MAX) + 64;
+  };
+  PassesOf<F>::each([&]<typename Role, std::size_t ARG, unsigned VALUE>() {
+    auto own = detail::slice<Role, ARG>(args);
+    if constexpr (std::is_same_v<Role, role::BytesIn> || std::is_same_v<Role, role::Fill>)
+      add(std::get<0>(own), std::get<1>(own));
+    else if constexpr (std::is_same_v<Role, role::BytesOut>)
+      add(std::get<0>(own), std::get<1>(own) == nullptr ? 0 : *std::get<1>(own));
+  });
+  return sum <= AREA_MAX ? sum : 0;
+}
 
 /// Host: writes the request of a call. Throws Refused.
 template <Function F>

@@ -34,11 +34,12 @@ struct Value {
     attributes @7 :List(Attribute);
     mechanism @8 :Mechanism;
     parameters @9 :List(Parameter);
-    area @10 :Area;
+    area @10 :Area;              # bytes that lie in the channel's area
+    roomInArea @11 :Area;        # room, and what is written to it lies in the channel's area
   }
 }
 
-# Bytes in the channel's shared memory in place of the message.
+# Bytes in the channel's shared memory in place of the message; see area.h.
 struct Area {
   offset @0 :UInt64;
   length @1 :UInt64;

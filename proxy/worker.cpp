@@ -25,6 +25,8 @@ using ipc::Exchange;
 
 // A pool holds this many idle channels; a burst of threads leaves no more behind.
 constexpr std::size_t MAX_IDLE = 32;
+// What the areas of a process may take together, in bytes, beyond the calls that need them.
+constexpr std::size_t AREAS_KEPT = std::size_t{64} << 20;
 // As many threads as a worker has for channels.
 constexpr std::size_t MAX_BUSY = 120;
 // How long a supervisor may take to end a worker that is told to end.
@@ -303,7 +305,10 @@ void Worker::giveBack(std::unique_ptr<ipc::Channel> channel, bool clean) {
     std::lock_guard lock(mutex_);
     auto place = std::find(busy_.begin(), busy_.end(), channel.get());
     if (place != busy_.end()) busy_.erase(place);
-    if (clean && running() && idle_.size() < MAX_IDLE) idle_.push_back(std::move(channel));
+    // Memory that a burst of large calls took is given back with its channels.
+    bool tooLarge = channel->area().size() != 0 && ipc::Area::total() > AREAS_KEPT;
+    if (clean && running() && !tooLarge && idle_.size() < MAX_IDLE)
+      idle_.push_back(std::move(channel));
   }
   // Closed outside of the lock, and only if it is what it was.
   if (channel != nullptr && !channel->isOwn()) channel->abandon();

@@ -189,6 +189,7 @@ Worker::Sent Worker::send(ipc::HostCodec& codec, const typename ipc::Line<F>::Ar
   }
   try {
     ipc::FrameBuilder frame(own->sendBuffer());
+    if (std::size_t size = ipc::areaFor<F>(args); size != 0) codec.area = own->areaOf(size);
     ipc::encodeRequest<F>(codec, frame.initRoot<ipc::wire::Request>(), args);
     return sendFrame(F, std::move(own), frame, codec.largestReply(), deadline);
   } catch (const ipc::Refused& refused) {
@@ -201,6 +202,7 @@ Worker::Sent Worker::send(ipc::HostCodec& codec, const typename ipc::Line<F>::Ar
     log(LogLevel::Warning, std::string(ipc::nameOf(F)) + ": " + e.getDescription().cStr());
     sent.failed = CKR_GENERAL_ERROR;
   }
+  own->forget();
   own.clean = true;
   return sent;
 }

@@ -106,7 +106,7 @@ void serveOne(Server& server, ipc::Channel& channel, ipc::Arena& arena, unsigned
       std::unique_lock<std::mutex> one(server.oneAtATime, std::defer_lock);
       if (server.serialize && !takesTurns) one.lock();
       server.activity.set(slot, tid, index);
-      ipc::WorkerCodec codec(arena, server.options.maxMessage);
+      ipc::WorkerCodec codec(arena, server.options.maxMessage, &channel.area());
       DISPATCHER.table[index](codec, request, reply, function);
       server.activity.set(slot, tid, Activity::IDLE);
     }
@@ -119,7 +119,7 @@ void serveOne(Server& server, ipc::Channel& channel, ipc::Arena& arena, unsigned
 
 // noexcept: an exception that a module lets out ends the worker where it was thrown.
 void serveChannel(Server& server, Descriptor socket, unsigned slot) noexcept {
-  ipc::Channel channel(std::move(socket), server.options.maxMessage);
+  ipc::Channel channel(std::move(socket), server.options.maxMessage, ipc::Channel::End::Worker);
   ipc::Arena arena;
   pid_t tid = static_cast<pid_t>(::syscall(SYS_gettid));
   bool look = false;
