@@ -31,9 +31,9 @@ struct LayerWeight {
 };
 // By what is open to a module that has taken over its worker when only this one is missing.
 constexpr LayerWeight LAYER_WEIGHTS[] = {
-    {"no-new-privs", 500}, {"limits", 100},       {"userns", 300},    {"netns", 400},
-    {"ipcns", 150},        {"capabilities", 500}, {"landlock", 1500}, {"mdwe", 300},
-    {"seccomp", 1500},     {"broker", 400},       {"cgroup", 100},
+    {"no-new-privs", 500}, {"limits", 100},   {"userns", 300},       {"netns", 400},
+    {"ipcns", 150},        {"mountns", 500},  {"capabilities", 500}, {"landlock", 1000},
+    {"mdwe", 300},         {"seccomp", 1500}, {"broker", 400},       {"cgroup", 100},
 };
 
 bool reaches(const std::string& rule, const std::string& path) {

@@ -66,8 +66,8 @@ std::string learningDropIn(const Policy& policy) {
     if (!basic.contains(name)) asked.insert(name);
   std::string text =
       "[Layers]\n"
-      "Require=~-landlock ~-netns\n"
-      "Prefer=~-landlock ~-netns\n"
+      "Require=~-landlock ~-mountns ~-netns\n"
+      "Prefer=~-landlock ~-mountns ~-netns\n"
       "Require=broker\n"
       "[Network]\n"
       "Connect=\n"

@@ -17,6 +17,7 @@
 
 #include "sandbox/filter.h"
 #include "sandbox/libraries.h"
+#include "sandbox/mounts.h"
 
 namespace bulkhead::sandbox {
 namespace {
@@ -124,6 +125,12 @@ Result<void> ipcNamespace(Confinement&) {
   return {};
 }
 
+Result<void> mountNamespace(Confinement& c) {
+  if (auto r = applyMounts(pathRules(c.policy, c.modulePath)); !r) return r;
+  if (::chdir(c.policy.workingDirectory.c_str()) != 0) (void)!::chdir("/");
+  return {};
+}
+
 Result<void> dropCapabilities(Confinement&) {
   for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap)
     // Without CAP_SETPCAP the bounding set stays; no_new_privs makes it moot.
@@ -200,6 +207,8 @@ constexpr Layer LAYERS[] = {
      networkNamespace},
     {"ipcns", "shared memory and message queues of others are out of sight", probeUserNamespace,
      ipcNamespace},
+    {"mountns", "only the files that the policy names are there", probeUserNamespace,
+     mountNamespace},
     {"capabilities", "not even root has a privilege in it", always, dropCapabilities},
     {"landlock", "only the files that the policy names can be opened", probeLandlock, landlock},
     {"mdwe", "no memory that was writable becomes code", probeMemoryDenyWriteExecute,

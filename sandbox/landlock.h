@@ -9,17 +9,9 @@
 #include <vector>
 
 #include "ipc/result.h"
+#include "sandbox/paths.h"
 
 namespace bulkhead::sandbox {
-
-/// What a path may be used for.
-enum class PathAccess { Read, ReadWrite, Execute, Device };
-
-struct PathRule {
-  std::string path;
-  PathAccess access;
-  bool optional;  ///< a missing path is no error
-};
 
 /// The version of Landlock that the running kernel has; an error where it has none.
 Result<int> landlockVersion();

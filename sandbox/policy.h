@@ -45,6 +45,7 @@ inline constexpr std::string_view LAYER_NAMES[] = {
     "userns",        // a user namespace: no say over the user's other processes
     "netns",         // a network namespace without interfaces
     "ipcns",         // System V objects of the worker's own
+    "mountns",       // no files are there but the policy's
     "capabilities",  // no privilege, whoever the host is
     "landlock",      // opens no paths but the policy's
     "mdwe",          // memory is writable or code, never both
