@@ -62,6 +62,11 @@ constexpr bool isMessageInit() {
       {C_MessageEncryptInit, C_MessageDecryptInit, C_MessageSignInit, C_MessageVerifyInit});
 }
 
+bool isLoggedIn(CK_STATE state) {
+  return state == CKS_RO_USER_FUNCTIONS || state == CKS_RW_USER_FUNCTIONS ||
+         state == CKS_RW_SO_FUNCTIONS;
+}
+
 // ---- functions on a session ----
 
 template <Function F>
@@ -105,7 +110,14 @@ CK_RV onSession(Process& process, unsigned consumer, typename ipc::Line<F>::Args
             std::memory_order_relaxed);
       }
     } else if constexpr (F == C_GetSessionInfo) {
-      if (rv == CKR_OK && std::get<1>(args) != nullptr) std::get<1>(args)->slotID = session->slot;
+      CK_SESSION_INFO_PTR info = std::get<1>(args);
+      if (rv == CKR_OK && info != nullptr) {
+        info->slotID = session->slot;
+        // Most libraries ask first, and don't log in where they are told that they are: others'
+        // logging out is not to take from them what they have been promised.
+        if (isLoggedIn(info->state))
+          session->module->loggedIn(session->worker, session->moduleSlot, consumer);
+      }
     } else if constexpr (F == C_Login || F == C_LoginUser) {
       bool counts = std::get<1>(args) == CKU_USER || std::get<1>(args) == CKU_SO;
       if (counts && (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN))

@@ -215,7 +215,6 @@ CK_RV Process::finalize(unsigned index) {
 void Process::closeSessions(unsigned consumer, CK_SLOT_ID slot) {
   for (auto& session : sessions_.of(consumer, slot)) {
     if (!sessions_.remove(session->handle) || !session->worker->running()) continue;
-    // The login goes before the last session: with it, others' sessions would stay logged in.
     sessionClosed(*session);
     ipc::HostCodec codec = session->worker->codec();
     (void)session->worker->call<ipc::Function::C_CloseSession>(codec, {session->real});
@@ -223,11 +222,8 @@ void Process::closeSessions(unsigned consumer, CK_SLOT_ID slot) {
 }
 
 void Process::sessionClosed(const Session& session) {
-  if (!sessions_.of(session.consumer, session.slot).empty()) return;
-  auto left = session.module->loggedOut(session.worker, session.moduleSlot, session.consumer);
-  if (left != Module::Logout::Last) return;
-  ipc::HostCodec codec = session.worker->codec();
-  (void)session.worker->call<ipc::Function::C_Logout>(codec, {session.real});
+  if (sessions_.of(session.consumer, session.slot).empty())
+    (void)session.module->loggedOut(session.worker, session.moduleSlot, session.consumer);
 }
 
 CK_RV Process::logout(const Session& session) {

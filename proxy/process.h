@@ -57,12 +57,13 @@ class Process {
   SlotEvents& slotEvents() { return slotEvents_; }
   LogLevel logLevel() const { return logLevel_; }
 
-  /// Closes a consumer's sessions, of one slot or, with 0, of all; and logs it out without logging
-  /// out others.
+  /// Closes a consumer's sessions, of one slot or, with 0, of all, and with them ends its login.
   void closeSessions(unsigned consumer, CK_SLOT_ID slot);
 
   /// What remains to be done when a consumer has closed a session: without any left on the slot it
-  /// is logged out, as by the standard.
+  /// is logged in no more. The token is until the last session of all consumers goes, when the
+  /// module logs it out itself: in those that remain somebody may use keys that it found without
+  /// ever having logged in, as OpenSSL's engine does.
   void sessionClosed(const Session& session);
 
   /// C_Logout for a consumer's session.
