@@ -4,8 +4,10 @@
 // second for each byte asked for: time enough for its worker to be killed in the middle of a call;
 // the token's ulSessionCount says how many calls are asleep at the moment. Its C_SeedRandom tries
 // to read the file that the seed names, and answers CKR_VENDOR_DEFINED plus errno when it can't.
+// Its C_GetSlotList hangs while there is the file that $SLOW_HANG names.
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -35,6 +37,8 @@ CK_RV finalize(CK_VOID_PTR) {
 }
 
 CK_RV getSlotList(CK_BBOOL, CK_SLOT_ID_PTR list, CK_ULONG_PTR count) {
+  const char* hang = ::getenv("SLOW_HANG");
+  while (hang != nullptr && ::access(hang, F_OK) == 0) ::usleep(1000);
   bool room = *count >= 1;
   *count = 1;
   if (list == nullptr) return CKR_OK;
