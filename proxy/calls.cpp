@@ -237,14 +237,14 @@ CK_RV dispatch(unsigned consumer, const typename ipc::Line<F>::Args& args) {
     auto own = static_cast<const CK_C_INITIALIZE_ARGS*>(std::get<0>(args));
     if (CK_RV rv = checkInitializeArgs(own); rv != CKR_OK) return rv;
     CK_RV rv = process.initialize(consumer);
-    Consumers::touch(consumer, rv == CKR_OK || process.active(consumer));
+    Consumers::touch(consumer);
     return rv;
   } else {
     if (!process.active(consumer)) return CKR_CRYPTOKI_NOT_INITIALIZED;
     if constexpr (F == C_Finalize) {
       if (std::get<0>(args) != nullptr) return CKR_ARGUMENTS_BAD;
       CK_RV rv = process.finalize(consumer);
-      Consumers::touch(consumer, process.active(consumer));
+      Consumers::touch(consumer);
       return rv;
     } else if constexpr (F == C_GetInfo) {
       return getInfo(consumer, std::get<0>(args));

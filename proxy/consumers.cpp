@@ -4,12 +4,14 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "ipc/log.h"
 #include "proxy/calls.h"
+#include "proxy/process.h"
 
 namespace bulkhead::proxy {
 namespace {
@@ -41,7 +43,6 @@ Lists lists[MAX_CONSUMERS];
 struct State {
   // When it was last handed out, initialised or finalised; 0 for a list that never was.
   std::atomic<std::uint64_t> used{0};
-  std::atomic<bool> initialized{false};
   std::atomic<unsigned char> minor{0};
   std::atomic<unsigned char> major{0};
 };
@@ -72,12 +73,13 @@ constexpr auto FILLERS = []<unsigned... I>(std::integer_sequence<unsigned, I...>
 (std::make_integer_sequence<unsigned, MAX_CONSUMERS>());
 
 // Hands out a list: one that never was, else the one that is idle longest.
-std::optional<unsigned> take(CK_VERSION version) {
+std::optional<unsigned> take(CK_VERSION version) try {
+  Process& process = Process::instance();
   for (;;) {
     std::optional<unsigned> best;
     std::uint64_t oldest = UINT64_MAX;
     for (unsigned i = 0; i < MAX_CONSUMERS; ++i) {
-      if (states[i].initialized.load(std::memory_order_acquire)) continue;
+      if (!process.idle(i)) continue;
       std::uint64_t used = states[i].used.load(std::memory_order_acquire);
       if (used >= oldest) continue;
       oldest = used;
@@ -97,6 +99,8 @@ std::optional<unsigned> take(CK_VERSION version) {
     state.minor.store(version.minor);
     return best;
   }
+} catch (const std::bad_alloc&) {
+  return std::nullopt;
 }
 
 bool same(CK_VERSION a, CK_VERSION b) {
@@ -158,9 +162,8 @@ CK_VERSION Consumers::version(unsigned consumer) {
   return {states[consumer].major.load(), states[consumer].minor.load()};
 }
 
-void Consumers::touch(unsigned consumer, bool initialized) {
+void Consumers::touch(unsigned consumer) {
   states[consumer].used.store(ticks.fetch_add(1) + 1, std::memory_order_release);
-  states[consumer].initialized.store(initialized, std::memory_order_release);
 }
 
 }  // namespace bulkhead::proxy

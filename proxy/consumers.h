@@ -30,9 +30,9 @@ class Consumers {
   /// The version of the list that the consumer was given.
   static CK_VERSION version(unsigned consumer);
 
-  /// Notes that a consumer was initialised or finalised just now. A list that is not initialised
-  /// may be handed out again when the pool is used up, the one idle longest first.
-  static void touch(unsigned consumer, bool initialized);
+  /// Notes that a consumer was initialised or finalised just now. A list that is not initialised in
+  /// this process may be handed out again when the pool is used up, the one idle longest first.
+  static void touch(unsigned consumer);
 };
 
 }  // namespace bulkhead::proxy

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,11 @@ class Process {
     return consumers_[consumer].active.load(std::memory_order_acquire);
   }
 
+  /// Whether the consumer is not initialised, nor at it, nor still being finalised.
+  bool idle(unsigned consumer) const {
+    return consumers_[consumer].phase.load(std::memory_order_acquire) == Phase::Idle;
+  }
+
   /// The modules that a consumer sees, by priority and name. None unless it is initialised; never
   /// null.
   using Modules = std::vector<std::shared_ptr<Module>>;
@@ -74,7 +80,7 @@ class Process {
   struct Consumer {
     std::mutex mutex;
     std::condition_variable changed;
-    Phase phase = Phase::Idle;
+    std::atomic<Phase> phase{Phase::Idle};
     unsigned count = 0;
     std::atomic<bool> active{false};
     std::shared_ptr<const Modules> modules;  // null while it has none; guarded by mutex_ below
