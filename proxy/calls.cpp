@@ -162,7 +162,8 @@ CK_RV onSlot(Process& process, unsigned consumer, typename ipc::Line<F>::Args ar
   CK_SLOT_ID slot = std::get<0>(args);
   CK_SLOT_ID moduleSlot = 0;
   auto module = process.moduleOf(consumer, slot, moduleSlot);
-  if (module == nullptr) return CKR_SLOT_ID_INVALID;
+  if (module == nullptr)
+    return process.active(consumer) ? CKR_SLOT_ID_INVALID : CKR_CRYPTOKI_NOT_INITIALIZED;
   if constexpr (F == Function::C_CloseAllSessions) {
     process.closeSessions(consumer, slot);
     return CKR_OK;
@@ -215,6 +216,8 @@ CK_RV getSlotList(Process& process, unsigned consumer, CK_BBOOL tokenPresent, CK
   // All slots first, so that a slot that is new with its token gets its id in the module's order.
   std::vector<CK_SLOT_ID> all = refreshSlots(*modules, false);
   if (tokenPresent != CK_FALSE) all = refreshSlots(*modules, true);
+  // What was read while C_Finalize took the modules away is no list of them.
+  if (!process.active(consumer)) return CKR_CRYPTOKI_NOT_INITIALIZED;
   CK_ULONG room = *count;
   *count = all.size();
   if (list == nullptr) return CKR_OK;
