@@ -15,15 +15,16 @@ namespace {
 
 using ipc::Function;
 
-// A thread that is cancelled in the middle of an exchange would leave half a message behind.
+// A thread that is cancelled in the middle of an exchange would leave half a message behind. One
+// that may be cancelled at any instruction is, in the destructor.
 class CallGuard {
  public:
   CallGuard() : errno_(errno) { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state_); }
   CallGuard(const CallGuard&) = delete;
   CallGuard& operator=(const CallGuard&) = delete;
-  ~CallGuard() {
-    ::pthread_setcancelstate(state_, nullptr);
+  ~CallGuard() noexcept(false) {
     errno = errno_;
+    ::pthread_setcancelstate(state_, nullptr);
   }
 
  private:
@@ -272,7 +273,6 @@ namespace {
 
 template <Function F>
 CK_RV guarded(unsigned consumer, const typename ipc::Line<F>::Args& args) noexcept {
-  CallGuard guard;
   try {
     // These three need no initialisation.
     if constexpr (F == Function::C_GetFunctionList) {
@@ -295,7 +295,8 @@ CK_RV guarded(unsigned consumer, const typename ipc::Line<F>::Args& args) noexce
 }  // namespace
 
 template <Function F, typename... A>
-CK_RV Entry<F, CK_RV (*)(A...)>::call(A... arguments, unsigned consumer) noexcept {
+CK_RV Entry<F, CK_RV (*)(A...)>::call(A... arguments, unsigned consumer) {
+  CallGuard guard;
   return guarded<F>(consumer, {arguments...});
 }
 
