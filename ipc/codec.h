@@ -42,7 +42,8 @@ class Refused : public std::runtime_error {
 class ObjectHandles {
  public:
   /// `generation` counts the workers of a module from 0.
-  explicit ObjectHandles(std::uint32_t generation = 0) : tag_(generation & MASK) {}
+  explicit ObjectHandles(std::uint32_t generation = 0)
+      : tag_(generation == 0 ? 0 : 1 + (generation - 1) % MASK) {}
 
   /// What the module calls it. False when the handle is not of this worker.
   bool toModule(CK_OBJECT_HANDLE& handle) const;
