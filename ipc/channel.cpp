@@ -186,17 +186,19 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
 }
 
 // Lets the socket itself watch the deadline, so that a wait is one system call. Timeouts are whole
-// seconds and few, so this one is seldom made.
-void Channel::setPatience(Deadline deadline) {
+// seconds and few, so this one is seldom made; what is left after them is for wait(). False when it
+// is less than a second.
+bool Channel::setPatience(Deadline deadline) {
   std::int64_t seconds = 0;
   if (deadline) {
-    auto left = std::chrono::ceil<std::chrono::seconds>(*deadline - Clock::now());
-    seconds = std::max<std::int64_t>(left.count(), 1);
+    seconds = std::chrono::floor<std::chrono::seconds>(*deadline - Clock::now()).count();
+    if (seconds < 1) return false;
   }
-  if (seconds == patience_) return;
+  if (seconds == patience_) return true;
   timeval value{seconds, 0};
-  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value) == 0)
-    patience_ = seconds;
+  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value) != 0) return false;
+  patience_ = seconds;
+  return true;
 }
 
 ssize_t Channel::lookFor(std::byte* to, std::size_t size) {
@@ -218,8 +220,10 @@ Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool look) {
   errno = EAGAIN;
   if (look && looking_.worthwhile()) n = lookFor(receive_.data(), receive_.size());
   if (n < 0 && errno == EAGAIN) {
-    setPatience(deadline);
-    n = take(receive_.data(), receive_.size(), 0);
+    if (setPatience(deadline))
+      n = take(receive_.data(), receive_.size(), 0);
+    else
+      errno = EAGAIN;
   }
   for (;;) {
     if (n == 0) return Exchange::Closed;

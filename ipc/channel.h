@@ -141,7 +141,7 @@ class Channel {
 
  private:
   Exchange wait(short events, Deadline deadline);
-  void setPatience(Deadline deadline);
+  bool setPatience(Deadline deadline);
   ssize_t lookFor(std::byte* to, std::size_t size);
   ssize_t take(std::byte* to, std::size_t size, int flags);
 

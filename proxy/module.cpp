@@ -117,7 +117,7 @@ void Module::acquire(const std::vector<std::shared_ptr<Module>>& modules) {
   for (auto& module : modules) module->awaitStart();
 }
 
-void Module::release(const std::vector<std::shared_ptr<Module>>& modules) {
+void Module::release(const std::vector<std::shared_ptr<Module>>& modules, Clock::time_point began) {
   std::vector<std::pair<Module*, std::shared_ptr<Worker>>> ending;
   for (auto& module : modules) {
     std::lock_guard lock(module->mutex_);
@@ -130,7 +130,7 @@ void Module::release(const std::vector<std::shared_ptr<Module>>& modules) {
     module->worker_ = nullptr;
     module->claimed_.store(false);
   }
-  for (auto& [module, worker] : ending) worker->beginEnd();
+  for (auto& [module, worker] : ending) worker->beginEnd(began);
   for (auto& [module, worker] : ending) worker->end();
   for (auto& [module, worker] : ending) module->watch_.clear();
   for (auto& [module, worker] : ending) {

@@ -33,8 +33,10 @@ class Module {
   /// cannot start keeps its user and has no worker.
   static void acquire(const std::vector<std::shared_ptr<Module>>& modules);
 
-  /// Takes the user away again; modules without users are finalised, side by side.
-  static void release(const std::vector<std::shared_ptr<Module>>& modules);
+  /// Takes the user away again; modules without users are finalised, side by side, within
+  /// StopTimeoutSec= after `began`.
+  static void release(const std::vector<std::shared_ptr<Module>>& modules,
+                      ipc::Clock::time_point began = ipc::Clock::now());
 
   /// The present worker, running or not; null before the first and after the last user.
   std::shared_ptr<Worker> worker() const;

@@ -193,13 +193,15 @@ CK_RV Process::finalize(unsigned index) {
     consumer.active.store(false, std::memory_order_release);
   }
   slotEvents_.end(index);
-  closeSessions(index, 0);
+  // A module that hangs holds this up for as long as it may hold up its own end, and not twice.
+  auto began = ipc::Clock::now();
+  closeSessions(index, 0, began);
   auto modules = modulesOf(index);
   {
     std::lock_guard lock(mutex_);
     consumer.modules = nullptr;
   }
-  Module::release(*modules);
+  Module::release(*modules, began);
   {
     std::lock_guard lock(mutex_);
     if (--users_ == 0) modules_.clear();
@@ -212,12 +214,15 @@ CK_RV Process::finalize(unsigned index) {
   return CKR_OK;
 }
 
-void Process::closeSessions(unsigned consumer, CK_SLOT_ID slot) {
+void Process::closeSessions(unsigned consumer, CK_SLOT_ID slot,
+                            std::optional<ipc::Clock::time_point> ending) {
   for (auto& session : sessions_.of(consumer, slot)) {
     if (!sessions_.remove(session->handle) || !session->worker->running()) continue;
+    Worker::Patience patience;
+    if (ending) patience = *ending + session->worker->terms().stopTimeout;
     sessionClosed(*session);
     ipc::HostCodec codec = session->worker->codec();
-    (void)session->worker->call<ipc::Function::C_CloseSession>(codec, {session->real});
+    (void)session->worker->call<ipc::Function::C_CloseSession>(codec, {session->real}, patience);
   }
 }
 
@@ -257,7 +262,7 @@ using GetSlotList = ipc::Line<ipc::Function::C_GetSlotList>::Args;
 // Asks all modules at once, and only then waits for them.
 void askForSlots(std::vector<SlotQuery>& queries, bool tokenPresent, bool sizes) {
   CK_BBOOL flag = tokenPresent ? CK_TRUE : CK_FALSE;
-  ipc::Deadline deadline = ipc::Clock::now() + SLOTS_PATIENCE;
+  Worker::Patience patience = ipc::Clock::now() + SLOTS_PATIENCE;
   auto arguments = [&](SlotQuery& query) {
     return GetSlotList{flag, sizes ? nullptr : query.slots.data(), &query.count};
   };
@@ -269,9 +274,8 @@ void askForSlots(std::vector<SlotQuery>& queries, bool tokenPresent, bool sizes)
       query.count = query.slots.size();
     }
     query.codec = query.worker->codec();
-    query.sent = query.worker->send<ipc::Function::C_GetSlotList>(query.codec, arguments(query));
-    query.sent.deadline = deadline;
-    query.sent.forgiving = true;
+    query.sent =
+        query.worker->send<ipc::Function::C_GetSlotList>(query.codec, arguments(query), patience);
   }
   for (SlotQuery& query : queries) {
     if (query.worker == nullptr) continue;

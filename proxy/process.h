@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,8 +64,10 @@ class Process {
   SlotEvents& slotEvents() { return slotEvents_; }
   LogLevel logLevel() const { return logLevel_; }
 
-  /// Closes a consumer's sessions, of one slot or, with 0, of all, and with them ends its login.
-  void closeSessions(unsigned consumer, CK_SLOT_ID slot);
+  /// Closes a consumer's sessions, of one slot or, with 0, of all, and with them ends its login. With
+  /// `ending`, no module is waited for beyond StopTimeoutSec= after that.
+  void closeSessions(unsigned consumer, CK_SLOT_ID slot,
+                     std::optional<ipc::Clock::time_point> ending = {});
 
   /// What remains to be done when a consumer has closed a session: without any left on the slot it
   /// is logged in no more. The token is until the last session of all consumers goes, when the

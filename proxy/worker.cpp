@@ -48,6 +48,20 @@ bool severalCores() {
   return several.load(std::memory_order_relaxed);
 }
 
+// Waits until a socket takes a message, or its peer is gone; false at the deadline.
+bool awaitRoom(int socket, ipc::Deadline deadline) {
+  for (;;) {
+    int left = -1;
+    if (deadline) {
+      auto rest = std::chrono::ceil<std::chrono::milliseconds>(*deadline - Clock::now());
+      if (rest.count() <= 0) return false;
+      left = static_cast<int>(std::min<std::int64_t>(rest.count(), 1 << 30));
+    }
+    pollfd one{socket, POLLOUT, 0};
+    if (::poll(&one, 1, left) > 0) return true;
+  }
+}
+
 std::string workerExecutable() {
   const char* own = ::secure_getenv("BULKHEAD_WORKER");
   return own == nullptr || *own == '\0' ? BULKHEAD_WORKER_PATH : own;
@@ -72,7 +86,7 @@ Worker::Worker(const ModuleConfig& module, unsigned generation, LogLevel logLeve
     : name_(module.name), generation_(generation), logLevel_(logLevel) {}
 
 Result<std::shared_ptr<Worker>> Worker::start(const ModuleConfig& module, unsigned generation,
-                                              LogLevel logLevel) {
+                                              LogLevel logLevel) try {
   auto host = ipc::socketPair(SOCK_SEQPACKET);
   if (!host) return host.error();
   auto control = ipc::socketPair(SOCK_SEQPACKET);
@@ -100,10 +114,15 @@ Result<std::shared_ptr<Worker>> Worker::start(const ModuleConfig& module, unsign
   worker->control_ = Owned(std::move(control->first));
   worker->supervisor_ = Owned(std::move(*supervisor));
   return worker;
+} catch (const std::bad_alloc&) {
+  return Error{"start", ENOMEM, {}};
+} catch (const kj::Exception&) {
+  return Error{"start", ENOMEM, {}};
 }
 
 Worker::~Worker() {
   if (phase() == Phase::Running || phase() == Phase::Starting) stop("");
+  if (phase() != Phase::Ended) bury();
 }
 
 std::string Worker::failure() const {
@@ -168,7 +187,20 @@ bool Worker::onMessage(const Owned& socket) {
   }
 }
 
-void Worker::awaitReady(const std::vector<std::shared_ptr<Worker>>& workers) {
+void Worker::awaitReady(const std::vector<std::shared_ptr<Worker>>& workers) noexcept {
+  try {
+    watchStarts(workers);
+  } catch (...) {
+    // No memory: those that are not ready by now are given up.
+    for (auto& worker : workers) {
+      if (worker->phase() != Phase::Starting) continue;
+      worker->leave(Phase::Failed);
+      worker->stop("");
+    }
+  }
+}
+
+void Worker::watchStarts(const std::vector<std::shared_ptr<Worker>>& workers) {
   for (;;) {
     std::vector<pollfd> fds;
     std::vector<Worker*> owners;
@@ -231,66 +263,79 @@ void Worker::Lease::setAside() {
   counted_ = false;
 }
 
-std::unique_ptr<ipc::Channel> Worker::openChannel() {
-  auto pair = ipc::socketPair(SOCK_STREAM);
-  if (!pair) return nullptr;
-  capnp::MallocMessageBuilder message;
-  message.initRoot<ipc::wire::Control>().setChannel();
-  if (!ipc::sendControl(control_.get(), message, pair->second.get())) return nullptr;
-  return std::make_unique<ipc::Channel>(std::move(pair->first), terms_.maxMessage);
+// Null where there is no descriptor or no memory for one more, or the worker takes none in time.
+std::unique_ptr<ipc::Channel> Worker::openChannel(ipc::Deadline deadline) noexcept {
+  try {
+    auto pair = ipc::socketPair(SOCK_STREAM);
+    if (!pair) return nullptr;
+    auto channel = std::make_unique<ipc::Channel>(std::move(pair->first), terms_.maxMessage);
+    capnp::MallocMessageBuilder message;
+    message.initRoot<ipc::wire::Control>().setChannel();
+    for (;;) {
+      auto sent = ipc::sendControl(control_.get(), message, pair->second.get(), false);
+      if (sent) return channel;
+      switch (sent.error().code) {
+        case EAGAIN:
+          // Few fit into the socket at a time, and none leaves it while the worker is stopped.
+          if (!awaitRoom(control_.get(), deadline)) return nullptr;
+          break;
+        case ENOMEM:
+        case ENOBUFS:
+        case ETOOMANYREFS:
+          return nullptr;
+        case EBADF:
+          kill("the host has closed the descriptors of others");
+          return nullptr;
+        default:
+          kill("it closed its control socket");
+          return nullptr;
+      }
+    }
+  } catch (const std::bad_alloc&) {
+  } catch (const kj::Exception&) {
+  }
+  return nullptr;
 }
 
 Worker::Lease Worker::lease(ipc::Deadline deadline) {
   std::unique_ptr<ipc::Channel> channel;
-  bool open = false;
-  {
-    std::unique_lock lock(mutex_);
-    auto ready = [&] { return !running() || !idle_.empty() || busy_.size() < MAX_BUSY; };
-    while (!ready()) {
-      if (!deadline) {
-        returned_.wait(lock);
-      } else if (returned_.wait_until(lock, *deadline) == std::cv_status::timeout) {
-        return {};
-      }
-    }
+  bool mayOpen = true;
+  std::unique_lock lock(mutex_);
+  while (channel == nullptr) {
     if (!running()) return {};
     if (!idle_.empty()) {
       channel = std::move(idle_.back());
       idle_.pop_back();
-    } else {
-      open = true;
-    }
-    // A place is taken before the channel is there, so that no burst gets more than there are.
-    busy_.push_back(channel.get());
-  }
-  if (open) {
-    channel = openChannel();
-    std::unique_lock lock(mutex_);
-    auto place = std::find(busy_.begin(), busy_.end(), nullptr);
-    if (channel != nullptr && running()) {
-      *place = channel.get();
-    } else {
-      busy_.erase(place);
-      // A host at its limit of descriptors waits for a channel that it has.
-      if (channel == nullptr && running() && (!idle_.empty() || !busy_.empty())) {
-        while (running() && idle_.empty() && !busy_.empty()) {
-          if (!deadline) {
-            returned_.wait(lock);
-          } else if (returned_.wait_until(lock, *deadline) == std::cv_status::timeout) {
-            return {};
-          }
-        }
-        if (running() && !idle_.empty()) {
-          channel = std::move(idle_.back());
-          idle_.pop_back();
-          busy_.push_back(channel.get());
-        }
+      busy_.push_back(channel.get());
+    } else if (mayOpen && busy_.size() < MAX_BUSY) {
+      // A place is taken before the channel is there, so that no burst gets more than there are.
+      busy_.push_back(nullptr);
+      lock.unlock();
+      auto opened = openChannel(deadline);
+      lock.lock();
+      auto place = std::find(busy_.begin(), busy_.end(), nullptr);
+      if (opened != nullptr && running()) {
+        *place = opened.get();
+        channel = std::move(opened);
       } else {
-        channel = nullptr;
+        // A host at its limit of descriptors waits for a channel that it has.
+        mayOpen = false;
+        busy_.erase(place);
+        returned_.notify_all();
+        lock.unlock();
+        opened.reset();
+        lock.lock();
       }
+    } else if (busy_.empty()) {
+      // It has none, and nobody can give one back.
+      return {};
+    } else if (!deadline) {
+      returned_.wait(lock);
+    } else if (returned_.wait_until(lock, *deadline) == std::cv_status::timeout) {
+      return {};
     }
   }
-  if (channel == nullptr) return {};
+  lock.unlock();
   if (!channel->isOwn()) {
     channel->abandon();
     giveBack(std::move(channel), false);
@@ -313,7 +358,8 @@ void Worker::giveBack(std::unique_ptr<ipc::Channel> channel, bool clean) {
   // Closed outside of the lock, and only if it is what it was.
   if (channel != nullptr && !channel->isOwn()) channel->abandon();
   channel.reset();
-  returned_.notify_one();
+  // Those that wait do so for different things: for this channel, or for room to open another.
+  returned_.notify_all();
 }
 
 ipc::HostCodec Worker::codec() const {
@@ -324,24 +370,26 @@ ipc::HostCodec Worker::codec() const {
   return codec;
 }
 
-Worker::Sent Worker::sendFrame(ipc::Function f, Lease own, ipc::FrameBuilder& frame,
-                               std::uint64_t largestReply, ipc::Deadline deadline) {
-  Sent sent;
+void Worker::sendFrame(ipc::Function f, Sent& sent, ipc::FrameBuilder& frame) {
   sent.sequence = sequence_.fetch_add(1, std::memory_order_relaxed);
-  sent.largestReply = largestReply;
-  sent.deadline = deadline;
   sent.look = underWay.load(std::memory_order_relaxed) == 1 && severalCores();
-  Exchange how = own->send(frame, sent.sequence, deadline, sent.look);
-  sent.lease = std::move(own);
-  if (how != Exchange::Done) sent.failed = broken(how, f);
-  return sent;
+  Exchange how = sent.lease->send(frame, sent.sequence, sent.deadline, sent.look);
+  if (how != Exchange::Done) sent.failed = broken(how, f, sent.forgiving);
 }
 
 CK_RV Worker::absent() const {
-  return phase() == Phase::Ended ? CKR_CRYPTOKI_NOT_INITIALIZED : CKR_DEVICE_REMOVED;
+  switch (phase()) {
+    case Phase::Ended:
+      return CKR_CRYPTOKI_NOT_INITIALIZED;
+    case Phase::Running:
+      // It is there, and the host has no descriptor or no memory to reach it with.
+      return CKR_HOST_MEMORY;
+    default:
+      return CKR_DEVICE_REMOVED;
+  }
 }
 
-CK_RV Worker::broken(Exchange how, ipc::Function f) {
+CK_RV Worker::broken(Exchange how, ipc::Function f, bool forgiving) {
   std::string name(ipc::nameOf(f));
   switch (how) {
     case Exchange::Done:
@@ -351,6 +399,7 @@ CK_RV Worker::broken(Exchange how, ipc::Function f) {
       if (running()) kill("it closed its channel in " + name);
       break;
     case Exchange::Expired:
+      if (forgiving) return CKR_DEVICE_ERROR;
       kill(name + " took longer than CallTimeoutSec=");
       break;
     case Exchange::Malformed:
@@ -382,11 +431,15 @@ void Worker::leave(Phase phase) {
   returned_.notify_all();
 }
 
-void Worker::stop(const std::string& why) {
-  capnp::MallocMessageBuilder message;
-  message.initRoot<ipc::wire::Control>().setStop(why);
-  int host = host_.get();
-  if (host >= 0 && ipc::sendControl(host, message, -1, false)) return;
+void Worker::stop(const std::string& why) noexcept {
+  try {
+    capnp::MallocMessageBuilder message;
+    message.initRoot<ipc::wire::Control>().setStop(why);
+    int host = host_.get();
+    if (host >= 0 && ipc::sendControl(host, message, -1, false)) return;
+  } catch (...) {
+    // No memory for what to say.
+  }
   // A supervisor that does not read is no use; the worker dies with it.
   int supervisor = supervisor_.get();
   if (supervisor >= 0) (void)::syscall(SYS_pidfd_send_signal, supervisor, SIGKILL, nullptr, 0);
@@ -398,45 +451,51 @@ void Worker::kill(const std::string& why) {
   if (was) stop(why);
 }
 
-void Worker::log(LogLevel level, const std::string& text) const {
-  capnp::MallocMessageBuilder message;
-  auto line = message.initRoot<ipc::wire::Control>().initLog();
-  line.setLevel(static_cast<signed char>(level));
-  line.setText(text);
-  int host = host_.get();
-  if (host >= 0 && ipc::sendControl(host, message, -1, false)) return;
-  logToStderr(logLevel_, level, name_, text);
+void Worker::log(LogLevel level, const std::string& text) const noexcept {
+  try {
+    capnp::MallocMessageBuilder message;
+    auto line = message.initRoot<ipc::wire::Control>().initLog();
+    line.setLevel(static_cast<signed char>(level));
+    line.setText(text);
+    int host = host_.get();
+    if (host >= 0 && ipc::sendControl(host, message, -1, false)) return;
+    logToStderr(logLevel_, level, name_, text);
+  } catch (...) {
+    // Without memory for a line there is none.
+  }
 }
 
-void Worker::beginEnd() {
-  endBegan_ = Clock::now();
+void Worker::beginEnd(Clock::time_point began) {
   if (!running()) return;
-  ipc::HostCodec own = codec();
-  // In a call of its own even when all channels are taken by calls that block.
-  auto channel = openChannel();
-  if (channel == nullptr) {
-    finalizing_ = send<ipc::Function::C_Finalize>(own, {nullptr});
-    return;
-  }
-  {
+  // In a call of its own even when all channels are taken by calls that block. Where none is to be
+  // had at once, the worker is ended without.
+  const ipc::Deadline atOnce = Clock::now();
+  if (auto channel = openChannel(atOnce)) {
     std::lock_guard lock(mutex_);
     busy_.push_back(channel.get());
+    finalizing_.lease = Lease(*this, std::move(channel));
+  } else {
+    finalizing_.lease = lease(atOnce);
   }
-  Lease lease(*this, std::move(channel));
+  if (!finalizing_.lease) return;
+  finalizing_.deadline = began + terms_.stopTimeout;
+  finalizing_.forgiving = true;
   try {
-    ipc::FrameBuilder frame(lease->sendBuffer());
-    ipc::encodeRequest<ipc::Function::C_Finalize>(own, frame.initRoot<ipc::wire::Request>(),
+    ipc::HostCodec codec = this->codec();
+    ipc::FrameBuilder frame(finalizing_.lease->sendBuffer());
+    ipc::encodeRequest<ipc::Function::C_Finalize>(codec, frame.initRoot<ipc::wire::Request>(),
                                                   {nullptr});
-    finalizing_ = sendFrame(ipc::Function::C_Finalize, std::move(lease), frame, own.largestReply(),
-                            ipc::deadlineIn(terms_.stopTimeout));
-  } catch (const std::exception&) {
-    // No memory for it: the worker is ended without.
+    finalizing_.largestReply = codec.largestReply();
+    sendFrame(ipc::Function::C_Finalize, finalizing_, frame);
+    return;
+  } catch (const std::bad_alloc&) {
+  } catch (const kj::Exception&) {
   }
+  finalizing_.failed = CKR_HOST_MEMORY;
 }
 
 void Worker::end() {
   if (finalizing_.lease && finalizing_.failed == CKR_OK) {
-    finalizing_.deadline = endBegan_ + terms_.stopTimeout;
     Exchange got = finalizing_.lease->receive(finalizing_.largestReply, finalizing_.deadline);
     if (got == Exchange::Expired)
       log(LogLevel::Warning, "C_Finalize took longer than StopTimeoutSec=");
@@ -444,6 +503,11 @@ void Worker::end() {
   leave(Phase::Ended);
   finalizing_ = {};
   stop("");
+  bury();
+}
+
+// Waits for the end of the supervisor that was told to end, with which the worker's is sure.
+void Worker::bury() noexcept {
   int supervisor = supervisor_.get();
   if (supervisor < 0 || awaitEnd(supervisor, SUPERVISOR_GRACE)) return;
   (void)::syscall(SYS_pidfd_send_signal, supervisor, SIGKILL, nullptr, 0);

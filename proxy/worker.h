@@ -47,12 +47,13 @@ class Worker {
                                                LogLevel logLevel);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
-  /// Ends the processes, at once, if end() was not called.
+  /// Ends the processes, at once, if end() was not called. A host that is the parent of orphans has
+  /// none to reap after that.
   ~Worker();
 
   /// Waits until each of the workers is running or has failed. Bounded by the longest
   /// StartTimeoutSec= among them.
-  static void awaitReady(const std::vector<std::shared_ptr<Worker>>& workers);
+  static void awaitReady(const std::vector<std::shared_ptr<Worker>>& workers) noexcept;
 
   Phase phase() const { return phase_.load(std::memory_order_acquire); }
   bool running() const { return phase() == Phase::Running; }
@@ -93,6 +94,10 @@ class Worker {
     bool counted_ = false;
   };
 
+  /// How long the caller of a call has patience. Past it the call fails with CKR_DEVICE_ERROR and
+  /// the worker lives on; past the policy's own deadline it is the worker that is ended.
+  using Patience = ipc::Deadline;
+
   /// A call whose request has been sent.
   struct Sent {
     Lease lease;
@@ -109,7 +114,7 @@ class Worker {
 
   /// Encodes and sends the request of one call.
   template <ipc::Function F>
-  Sent send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args);
+  Sent send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args, Patience patience = {});
 
   /// Waits for its reply and writes it back into the arguments.
   template <ipc::Function F>
@@ -117,8 +122,9 @@ class Worker {
 
   /// Both. A call on a worker that dies or has died returns CKR_DEVICE_REMOVED.
   template <ipc::Function F>
-  CK_RV call(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args) {
-    Sent sent = send<F>(codec, args);
+  CK_RV call(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args,
+             Patience patience = {}) {
+    Sent sent = send<F>(codec, args, patience);
     if (sent.failed != CKR_OK) return sent.failed;
     return finish<F>(sent, codec, args);
   }
@@ -131,29 +137,30 @@ class Worker {
   /// The answer to a call for which there is no reply, by the phase the worker is in.
   CK_RV absent() const;
 
-  /// Asks for the end: sends C_Finalize. end() waits for it, not beyond StopTimeoutSec= after this,
-  /// and then ends the processes. Calls under way return CKR_CRYPTOKI_NOT_INITIALIZED.
-  void beginEnd();
+  /// Asks for the end: sends C_Finalize. end() waits for it, not beyond StopTimeoutSec= after
+  /// `began`, and then ends the processes. Calls under way return CKR_CRYPTOKI_NOT_INITIALIZED.
+  void beginEnd(ipc::Clock::time_point began = ipc::Clock::now());
   void end();
 
   /// Ends a worker that broke a rule or a deadline. `why` goes to the log.
   void kill(const std::string& why);
 
   /// A line for the supervisor's log. Never waits.
-  void log(LogLevel level, const std::string& text) const;
+  void log(LogLevel level, const std::string& text) const noexcept;
 
  private:
   Worker(const ModuleConfig& module, unsigned generation, LogLevel logLevel);
+  static void watchStarts(const std::vector<std::shared_ptr<Worker>>& workers);
   bool onMessage(const Owned& socket);
   void fail(const std::string& why, CK_RV rv = CKR_GENERAL_ERROR);
   Lease lease(ipc::Deadline deadline);
-  std::unique_ptr<ipc::Channel> openChannel();
+  std::unique_ptr<ipc::Channel> openChannel(ipc::Deadline deadline) noexcept;
   void giveBack(std::unique_ptr<ipc::Channel> channel, bool clean);
   void leave(Phase phase);
-  void stop(const std::string& why);
-  CK_RV broken(ipc::Exchange how, ipc::Function f);
-  Sent sendFrame(ipc::Function f, Lease lease, ipc::FrameBuilder& frame, std::uint64_t largestReply,
-                 ipc::Deadline deadline);
+  void stop(const std::string& why) noexcept;
+  CK_RV broken(ipc::Exchange how, ipc::Function f, bool forgiving);
+  void bury() noexcept;
+  void sendFrame(ipc::Function f, Sent& sent, ipc::FrameBuilder& frame);
 
   std::string name_;
   unsigned generation_;
@@ -175,23 +182,31 @@ class Worker {
   std::vector<ipc::Channel*> busy_;
   std::atomic<std::uint32_t> sequence_{0};
   Sent finalizing_;
-  ipc::Clock::time_point endBegan_{};
 };
 
 template <ipc::Function F>
-Worker::Sent Worker::send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args) {
+Worker::Sent Worker::send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args,
+                          Patience patience) {
   Sent sent;
-  ipc::Deadline deadline = deadlineOf(F);
-  Lease own = lease(deadline);
-  if (!own) {
+  sent.deadline = deadlineOf(F);
+  sent.forgiving = patience && (!sent.deadline || *patience < *sent.deadline);
+  if (sent.forgiving) sent.deadline = patience;
+  if (sent.forgiving && *patience <= ipc::Clock::now()) {
+    sent.failed = CKR_DEVICE_ERROR;
+    return sent;
+  }
+  sent.lease = lease(sent.deadline);
+  if (!sent.lease) {
     sent.failed = absent();
     return sent;
   }
   try {
-    ipc::FrameBuilder frame(own->sendBuffer());
-    if (std::size_t size = ipc::areaFor<F>(args); size != 0) codec.area = own->areaOf(size);
+    ipc::FrameBuilder frame(sent.lease->sendBuffer());
+    if (std::size_t size = ipc::areaFor<F>(args); size != 0) codec.area = sent.lease->areaOf(size);
     ipc::encodeRequest<F>(codec, frame.initRoot<ipc::wire::Request>(), args);
-    return sendFrame(F, std::move(own), frame, codec.largestReply(), deadline);
+    sent.largestReply = codec.largestReply();
+    sendFrame(F, sent, frame);
+    return sent;
   } catch (const ipc::Refused& refused) {
     if (refused.what()[0] != '\0')
       log(LogLevel::Warning, std::string(ipc::nameOf(F)) + ": " + refused.what());
@@ -202,8 +217,8 @@ Worker::Sent Worker::send(ipc::HostCodec& codec, const typename ipc::Line<F>::Ar
     log(LogLevel::Warning, std::string(ipc::nameOf(F)) + ": " + e.getDescription().cStr());
     sent.failed = CKR_GENERAL_ERROR;
   }
-  own->forget();
-  own.clean = true;
+  sent.lease->forget();
+  sent.lease.clean = true;
   return sent;
 }
 
@@ -214,8 +229,7 @@ CK_RV Worker::finish(Sent& sent, ipc::HostCodec& codec, const typename ipc::Line
     ipc::Exchange got = own->receive(sent.largestReply, sent.deadline, sent.look);
     if (got == ipc::Exchange::Done && own->sequence() != sent.sequence)
       got = ipc::Exchange::Malformed;
-    if (got == ipc::Exchange::Expired && sent.forgiving) return CKR_DEVICE_ERROR;
-    if (got != ipc::Exchange::Done) return broken(got, F);
+    if (got != ipc::Exchange::Done) return broken(got, F, sent.forgiving);
     CK_RV rv;
     {
       capnp::FlatArrayMessageReader message(own->received(), ipc::readerOptions(own->received()));
