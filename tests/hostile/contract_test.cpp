@@ -16,15 +16,6 @@
 namespace bulkhead::hostile {
 namespace {
 
-// Runs `body` in a process of its own; what it returns is the exit status.
-int inChild(const std::function<int()>& body) {
-  pid_t pid = ::fork();
-  if (pid == 0) ::_exit(body());
-  int status = 0;
-  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
-
 // A process that starts workers, tells their ids, and waits to be told how to end.
 struct Started {
   pid_t host = -1;

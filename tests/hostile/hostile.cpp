@@ -335,7 +335,9 @@ CK_RV getMechanismList(CK_SLOT_ID, CK_MECHANISM_TYPE_PTR list, CK_ULONG_PTR coun
 }
 CK_RV openSession(CK_SLOT_ID, CK_FLAGS, void*, CK_NOTIFY, CK_SESSION_HANDLE_PTR handle) {
   at("C_OpenSession");
-  *handle = lies("zero", "C_OpenSession") ? 0 : ++lastSession;
+  *handle = lies("zero", "C_OpenSession")   ? 0
+            : lies("same", "C_OpenSession") ? lastSession.load()
+                                            : ++lastSession;
   if (lies("table", "C_OpenSession")) {
     functions.C_Digest = reinterpret_cast<CK_C_Digest>(1);
     functions.C_GenerateRandom = nullptr;
@@ -429,6 +431,18 @@ CK_RV digest(CK_SESSION_HANDLE, CK_BYTE_PTR data, CK_ULONG size, CK_BYTE_PTR out
   ::memcpy(out, data, size);
   return CKR_OK;
 }
+// Shows what handles it was given: the new key's is the sum of both.
+CK_RV deriveKey(CK_SESSION_HANDLE, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE base,
+                CK_ATTRIBUTE_PTR, CK_ULONG, CK_OBJECT_HANDLE_PTR made) {
+  at("C_DeriveKey");
+  CK_OBJECT_HANDLE other = 0;
+  if (mechanism->mechanism == CKM_CONCATENATE_BASE_AND_KEY)
+    ::memcpy(&other, mechanism->pParameter, sizeof other);
+  if (mechanism->mechanism == CKM_ECMQV_DERIVE)
+    other = static_cast<CK_ECMQV_DERIVE_PARAMS*>(mechanism->pParameter)->hPrivateData;
+  *made = base + other;
+  return CKR_OK;
+}
 CK_RV seedRandom(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG) {
   at("C_SeedRandom");
   return CKR_OK;
@@ -474,6 +488,7 @@ CK_FUNCTION_LIST functions = [] {
   f.C_GetAttributeValue = getAttributeValue;
   f.C_DigestInit = digestInit;
   f.C_Digest = digest;
+  f.C_DeriveKey = deriveKey;
   f.C_SeedRandom = seedRandom;
   f.C_GenerateRandom = generateRandom;
   return f;

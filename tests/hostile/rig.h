@@ -135,6 +135,27 @@ class Rig {
   bool active_ = false;
 };
 
+/// Runs `body` in a process of its own; what it returns is the exit status. One that hangs is ended
+/// by SIGALRM: 1014.
+inline int inChild(const std::function<int()>& body) {
+  std::fflush(nullptr);
+  pid_t pid = ::fork();
+  if (pid == 0) {
+    ::alarm(240);
+    int status = 99;
+    try {
+      status = body();
+    } catch (const std::exception& e) {
+      std::printf("%s\n", e.what());
+    }
+    std::fflush(nullptr);
+    ::_exit(status);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
 /// How long something took.
 template <typename Thing>
 milliseconds timeOf(Thing&& thing) {
