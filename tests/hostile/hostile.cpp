@@ -368,6 +368,15 @@ CK_RV logout(CK_SESSION_HANDLE) {
   at("C_Logout");
   return CKR_OK;
 }
+CK_RV setPin(CK_SESSION_HANDLE, CK_UTF8CHAR_PTR, CK_ULONG, CK_UTF8CHAR_PTR, CK_ULONG) {
+  at("C_SetPIN");
+  return lies("refuse", "C_SetPIN") ? CKR_PIN_INCORRECT : CKR_OK;
+}
+CK_RV createObject(CK_SESSION_HANDLE, CK_ATTRIBUTE_PTR, CK_ULONG, CK_OBJECT_HANDLE_PTR object) {
+  at("C_CreateObject");
+  *object = 12;
+  return lies("refuse", "C_CreateObject") ? CKR_TEMPLATE_INCONSISTENT : CKR_OK;
+}
 CK_RV findObjectsInit(CK_SESSION_HANDLE, CK_ATTRIBUTE_PTR, CK_ULONG) {
   at("C_FindObjectsInit");
   found = 0;
@@ -482,6 +491,8 @@ CK_FUNCTION_LIST functions = [] {
   f.C_GetSessionInfo = getSessionInfo;
   f.C_Login = login;
   f.C_Logout = logout;
+  f.C_SetPIN = setPin;
+  f.C_CreateObject = createObject;
   f.C_FindObjectsInit = findObjectsInit;
   f.C_FindObjects = findObjects;
   f.C_FindObjectsFinal = findObjectsFinal;
