@@ -215,7 +215,7 @@ constexpr Layer LAYERS[] = {
      memoryDenyWriteExecute},
     {"seccomp", "only the system calls that the policy names reach the kernel", probeSeccomp,
      seccomp},
-    {"broker", "what is refused is reported, and connections are made by the supervisor",
+    {"broker", "what is refused is reported; the supervisor makes connections and changes modes",
      probeNotification, broker},
 };
 

@@ -11,12 +11,14 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
 
+#include "sandbox/file_changes.h"
 #include "sandbox/syscall_groups.h"
 
 namespace bulkhead::sandbox {
@@ -33,6 +35,9 @@ constexpr unsigned NATIVE = AUDIT_ARCH_AARCH64;
 constexpr unsigned NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
                                 CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 constexpr unsigned OF_A_THREAD = CLONE_VM | CLONE_THREAD | CLONE_SIGHAND;
+constexpr unsigned SOCKET_TYPE = 0xf;
+constexpr unsigned MAKES_FILES = O_CREAT | (O_TMPFILE & ~O_DIRECTORY);
+constexpr unsigned SET_ID = S_ISUID | S_ISGID;
 
 using Comparisons = std::vector<scmp_arg_cmp>;
 
@@ -44,6 +49,12 @@ scmp_arg_cmp is(unsigned n, scmp_datum_t value) {
 }
 scmp_arg_cmp masked(unsigned n, scmp_datum_t mask, scmp_datum_t value) {
   return argument(n, SCMP_CMP_MASKED_EQ, mask, value);
+}
+
+// Sockets of which connect() says where they lead.
+std::vector<Comparisons> unixStreams() {
+  return {{is(0, AF_UNIX), masked(1, SOCKET_TYPE, SOCK_STREAM)},
+          {is(0, AF_UNIX), masked(1, SOCKET_TYPE, SOCK_SEQPACKET)}};
 }
 
 // A system call that the policy may allow, but never with every argument.
@@ -60,16 +71,13 @@ std::vector<Narrowed> narrowed(const Policy& policy) {
   if (policy.syscalls.contains("fork") || policy.syscalls.contains("vfork"))
     processes.push_back({masked(0, NAMESPACES | CLONE_UNTRACED, 0)});
 
-  constexpr scmp_datum_t TYPE = 0xf;
-  std::vector<Comparisons> pairs = {
-      {is(0, AF_UNIX), masked(1, TYPE, SOCK_STREAM)},
-      {is(0, AF_UNIX), masked(1, TYPE, SOCK_SEQPACKET)},
-  };
-  std::vector<Comparisons> sockets = pairs;
+  std::vector<Comparisons> sockets = unixStreams();
   if (policy.network == NetworkAccess::Client) {
     for (int family : {AF_INET, AF_INET6}) {
-      sockets.push_back({is(0, static_cast<scmp_datum_t>(family)), masked(1, TYPE, SOCK_STREAM)});
-      sockets.push_back({is(0, static_cast<scmp_datum_t>(family)), masked(1, TYPE, SOCK_DGRAM)});
+      sockets.push_back(
+          {is(0, static_cast<scmp_datum_t>(family)), masked(1, SOCKET_TYPE, SOCK_STREAM)});
+      sockets.push_back(
+          {is(0, static_cast<scmp_datum_t>(family)), masked(1, SOCKET_TYPE, SOCK_DGRAM)});
     }
     sockets.push_back({is(0, AF_NETLINK), is(2, 0 /* NETLINK_ROUTE */)});
   }
@@ -98,8 +106,12 @@ std::vector<Narrowed> narrowed(const Policy& policy) {
        {{masked(2, PROT_EXEC, 0)}, {masked(2, PROT_WRITE | PROT_EXEC, PROT_EXEC)}},
        "memory is writable or code, never both"},
       {"socket", sockets, "only what Network= says; no datagrams that carry addresses"},
-      {"socketpair", pairs, "no datagrams that carry addresses"},
+      {"socketpair", unixStreams(), "no datagrams that carry addresses"},
       {"sendto", {{is(4, 0)}}, "an address would get round the check of connect()"},
+      // The module of a host that is root could leave others a program that makes them root.
+      {"open", {{masked(1, MAKES_FILES, 0)}, {masked(2, SET_ID, 0)}}, "no set-id files"},
+      {"openat", {{masked(2, MAKES_FILES, 0)}, {masked(3, SET_ID, 0)}}, "no set-id files"},
+      {"creat", {{masked(1, SET_ID, 0)}}, "no set-id files"},
       {"fcntl",
        each(1, {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK,
                 F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ, F_GET_SEALS}),
@@ -171,8 +183,8 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
       if (auto r = add(SCMP_ACT_ALLOW, name.c_str(), {}); !r) return r.error();
       continue;
     }
-    // The supervisor makes every connection.
-    if (name == "connect") continue;
+    // The supervisor does these itself, where it finds them right.
+    if (name == "connect" || isFileChange(name)) continue;
     auto found = std::find_if(narrow.begin(), narrow.end(),
                               [&](const Narrowed& one) { return name == one.name; });
     if (found == narrow.end()) {
@@ -189,6 +201,17 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
     if (action == otherwise) continue;
     if (auto r = add(action, name.c_str(), {}); !r) return r.error();
   }
+
+  // C libraries ask nscd and its kind in passing. The supervisor, who is asked about connect(),
+  // knows those from what deserves a report, and can say where the others were to lead.
+  if (!policy.syscalls.contains("socket"))
+    for (const Comparisons& when : unixStreams())
+      if (auto r = add(SCMP_ACT_ALLOW, "socket", when); !r) return r.error();
+  // Syslog makes one of these for each message, and does without.
+  if (auto r = add(SCMP_ACT_ERRNO(ESOCKTNOSUPPORT), "socket",
+                   {is(0, AF_UNIX), masked(1, SOCKET_TYPE, SOCK_DGRAM)});
+      !r)
+    return r.error();
 
   Descriptor memory(::memfd_create("filter", MFD_CLOEXEC));
   if (!memory) return systemError("memfd_create");

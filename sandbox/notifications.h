@@ -3,7 +3,8 @@
 // The supervisor's end of the filter: system calls of the worker that the policy does not allow
 // arrive here, are described, and are answered. The worker cannot suppress that. A connect() that
 // the policy allows is made here, on a duplicate of the worker's socket and to a copy of the
-// address, so that nothing the worker changes meanwhile matters.
+// address, so that nothing the worker changes meanwhile matters; and so is a change of a file's
+// mode or owner.
 #pragma once
 
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 
 #include "ipc/descriptor.h"
 #include "ipc/result.h"
+#include "sandbox/file_changes.h"
 #include "sandbox/policy.h"
 
 struct seccomp_notif;
@@ -70,12 +72,16 @@ class Notifications {
   std::string argumentsOf(const ::seccomp_notif& notification, const std::string& name) const;
   /// True when the notification was a connect() that is allowed or is refused quietly.
   bool connect(const ::seccomp_notif& notification);
+  /// True when the notification was a change that is made, or that the kernel would refuse.
+  bool changeFile(const ::seccomp_notif& notification, const std::string& name);
+  Descriptor descriptorOf(std::uint64_t number) const;
   bool allowed(const sockaddr_storage& address, socklen_t size) const;
   void resolve();
 
   Descriptor listener_;
   Descriptor worker_;
   const Policy& policy_;
+  FileChanges changes_;
   std::vector<Pending> pending_;
   std::map<std::pair<int, std::uint64_t>, unsigned> seen_;
   std::vector<std::vector<std::byte>> addresses_;

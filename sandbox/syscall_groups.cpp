@@ -52,7 +52,7 @@ constexpr SyscallLine THREAD[] = {
 };
 
 constexpr SyscallLine FS_READ[] = {
-    {"open openat openat2", "open; which paths and whether to write is the paths' matter"},
+    {"open openat", "open; which paths and whether to write is the paths' matter"},
     {"stat lstat fstat newfstatat statx access faccessat faccessat2 statfs fstatfs",
      "ask about files"},
     {"readlink readlinkat getdents getdents64 getcwd chdir fchdir", "look around"},
@@ -60,15 +60,18 @@ constexpr SyscallLine FS_READ[] = {
     {"flock", "share a file with other programs"},
 };
 
-// By descriptor where there is a choice: Landlock has no say over chmod, chown, utimensat and, on
-// older kernels, truncate by path.
+// By descriptor where there is a choice: Landlock has no say over utimensat and, on older kernels,
+// truncate by path.
 constexpr SyscallLine FS_WRITE[] = {
     {"creat mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link linkat symlink "
      "symlinkat",
      "make and remove files"},
     {"ftruncate fallocate copy_file_range sendfile", "set sizes and copy"},
     {"fsync fdatasync sync_file_range", "reach the disk: databases' journals"},
-    {"fchmod fchown umask", "databases give their journal the owner and mode of the database"},
+    {"chmod fchmod fchmodat fchown",
+     "databases hide their keys; below ReadWritePaths= only, as the "
+     "supervisor sees to: Landlock has no say over these"},
+    {"umask", "modes of files to come"},
 };
 
 constexpr SyscallLine UNIX_CLIENT[] = {
@@ -146,6 +149,7 @@ constexpr SyscallLine NEVER[] = {
     {"landlock_create_ruleset landlock_add_rule landlock_restrict_self",
      "the worker is confined before the module is loaded"},
     {"keyctl add_key request_key", "keyrings reach across the sandbox, and run programs outside"},
+    {"openat2", "its mode lies in memory where no filter sees it; openat serves instead"},
     {"open_by_handle_at", "opens files without a path that could be checked"},
     {"fanotify_init fanotify_mark", "watches or holds up every access to files"},
     {"kexec_load kexec_file_load reboot", "ends the running system"},
@@ -164,6 +168,7 @@ constexpr SyscallLine NEVER[] = {
 
 constexpr QuietRefusal QUIET[] = {
     {"clone3", ENOSYS, "C libraries fall back to clone"},
+    {"openat2", ENOSYS, "libraries fall back to openat"},
     {"sched_setattr", EPERM, "glib's thread pool tries"},
     {"sched_setscheduler", EPERM, "thread libraries try"},
     {"sched_setparam", EPERM, "thread libraries try"},

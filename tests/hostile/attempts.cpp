@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -31,6 +32,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -256,6 +258,74 @@ std::string linksOut() {
   return result(::link(under("secret").c_str(), (variable("HOSTILE_WRITABLE") + "/hard").c_str()));
 }
 
+std::string readable() {
+  return variable("HOSTILE_READABLE");
+}
+
+// With a descriptor on what it may only read.
+std::string throughReadable(const std::function<int(int)>& change) {
+  int fd = ::open(readable().c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return "open " + result(fd);
+  std::string text = result(change(fd));
+  ::close(fd);
+  return text;
+}
+
+std::string modeThroughLink() {
+  std::string link = variable("HOSTILE_WRITABLE") + "/mode";
+  (void)::unlink(link.c_str());
+  if (::symlink(readable().c_str(), link.c_str()) != 0) return "symlink " + result(-1);
+  return result(::chmod(link.c_str(), 0777));
+}
+
+// By path, from its own directory, by descriptor; and the owner, to what it is.
+std::string ownModes() {
+  std::string path = variable("HOSTILE_WRITABLE") + "/modes";
+  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return "open " + result(fd);
+  struct stat status {};
+  std::string text = "ok";
+  auto expect = [&](int r, mode_t mode) {
+    if (r != 0) text = result(r);
+    ::fstat(fd, &status);
+    if ((status.st_mode & 07777) != mode) text = "mode " + std::to_string(status.st_mode);
+  };
+  expect(::chmod(path.c_str(), 0640), 0640);
+  expect(::fchmod(fd, 0604), 0604);
+  expect(::chdir(variable("HOSTILE_WRITABLE").c_str()), 0604);
+  expect(::fchmodat(AT_FDCWD, "modes", 0600, 0), 0600);
+  expect(::fchown(fd, ::getuid(), ::getgid()), 0600);
+  (void)::chdir("/");
+  ::close(fd);
+  return text;
+}
+
+std::string makesSetId(const std::function<int(const char*)>& make) {
+  std::string path = variable("HOSTILE_WRITABLE") + "/set-id";
+  int r = make(path.c_str());
+  std::string text = result(r);
+  if (r > 2) ::close(r);
+  (void)::unlink(path.c_str());
+  return text;
+}
+
+int makes(const char* path, mode_t mode) {
+  return ::open(path, O_WRONLY | O_CREAT | O_CLOEXEC, mode);
+}
+
+// What C libraries ask in passing; that nobody is there must look like it.
+std::string asksServices() {
+  ::syslog(LOG_ERR, "a message");
+  (void)::getpwnam("nobody-of-that-name");
+  for (const char* path : {"/dev/log", "/run/systemd/journal/dev-log", "/run/nscd/socket",
+                           "/var/run/nscd/socket", "/run/systemd/userdb/io.systemd.DynamicUser",
+                           "/var/lib/sss/pipes/nss", "/var/run/nslcd/socket"}) {
+    std::string text = connectsUnix(path, false);
+    if (text != "ENOENT") return std::string(path) + " " + text;
+  }
+  return "none";
+}
+
 // Variables of the host that the policy does not pass: in environ, in the copy that the kernel
 // keeps, and anywhere else in the memory that this process was born with.
 std::string looksForSecret() {
@@ -423,6 +493,31 @@ const Attempts& attempts() {
     {"truncate", [] { return result(::truncate(under("secret").c_str(), 0)); }},
     {"chmod", [] { return result(::chmod(under("secret").c_str(), 0777)); }},
     {"chown", [] { return result(::chown(under("secret").c_str(), ::getuid(), ::getgid())); }},
+    {"chmod-readable", [] { return result(::chmod(readable().c_str(), 0777)); }},
+    {"chmod-link", modeThroughLink},
+    {"fchmod-readable", [] { return throughReadable([](int fd) { return ::fchmod(fd, 0777); }); }},
+    {"fchown-readable",
+     [] { return throughReadable([](int fd) { return ::fchown(fd, ::getuid(), ::getgid()); }); }},
+    {"own-modes", ownModes},
+    {"chmod-set-id",
+     [] {
+       return makesSetId([](const char* path) {
+         ::close(makes(path, 0700));
+         return ::chmod(path, 04755);
+       });
+     }},
+    {"open-set-id", [] { return makesSetId([](const char* path) { return makes(path, 04755); }); }},
+    {"open-set-group-id",
+     [] { return makesSetId([](const char* path) { return makes(path, 02755); }); }},
+    {"openat2",
+     [] {
+       struct {
+         std::uint64_t flags = O_WRONLY | O_CREAT | O_CLOEXEC, mode = 04755, resolve = 0;
+       } how;
+       return makesSetId([&](const char* path) {
+         return static_cast<int>(::syscall(437, AT_FDCWD, path, &how, sizeof how));
+       });
+     }},
     {"utimes", [] { return result(::utimensat(AT_FDCWD, under("secret").c_str(), nullptr, 0)); }},
     {"mknod", [] { return result(::mknod(under("made").c_str(), S_IFIFO | 0600, 0)); }},
     {"link-in", followsOwnLink},
@@ -485,6 +580,7 @@ const Attempts& attempts() {
     {"vsock", [] { return makesSocket(AF_VSOCK, SOCK_STREAM); }},
     {"alg", [] { return makesSocket(AF_ALG, SOCK_SEQPACKET); }},
     {"unix", [] { return makesSocket(AF_UNIX, SOCK_STREAM); }},
+    {"services", asksServices},
     {"unix-datagram", [] { return makesSocket(AF_UNIX, SOCK_DGRAM); }},
     {"connect-unix", [] { return connectsUnix(under("bus"), false); }},
     {"connect-abstract", [] { return connectsUnix(variable("HOSTILE_ABSTRACT"), true); }},

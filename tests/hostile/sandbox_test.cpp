@@ -79,6 +79,15 @@ constexpr Attempt ATTEMPTS[] = {
     {"CannotTruncateByPath", "truncate", "EPERM", "truncate"},
     {"CannotChangeModesByPath", "chmod", "EPERM", "chmod"},
     {"CannotChangeOwnersByPath", "chown", "EPERM", "chown"},
+    {"CannotChangeModesOfWhatItReads", "chmod-readable", "EPERM", "chmod"},
+    {"CannotChangeModesByDescriptor", "fchmod-readable", "EPERM", "fchmod"},
+    {"CannotChangeModesThroughALink", "chmod-link", "EPERM", "chmod"},
+    {"CannotChangeOwnersByDescriptor", "fchown-readable", "EPERM", "fchown"},
+    {"CanChangeModesWhereItMayWrite", "own-modes", "ok"},
+    {"CannotMakeAProgramSetId", "chmod-set-id", "EPERM", "chmod"},
+    {"CannotMakeASetUserIdFile", "open-set-id", "EPERM", "openat"},
+    {"CannotMakeASetGroupIdFile", "open-set-group-id", "EPERM", "openat"},
+    {"CannotOpenByAStructure", "openat2", "ENOSYS"},
     {"CannotChangeTimes", "utimes", "EPERM", "utimensat"},
     {"CannotMakePipesElsewhere", "mknod", "EPERM", "mknodat"},
     {"CannotFollowALinkOut", "link-in", NOT_THERE},
@@ -112,6 +121,8 @@ constexpr Attempt ATTEMPTS[] = {
     {"CannotChangeTheRoot", "chroot", "EPERM", "chroot"},
     {"CannotOpenATree", "open-tree", "EPERM", "open_tree"},
     {"CannotChangePersonality", "personality", "EPERM", "personality"},
+    {"CannotConnectToASocket", "connect-unix", "EACCES", "connect"},
+    {"CannotConnectToAnAbstractSocket", "connect-abstract", "EACCES EPERM", "connect"},
     {"CannotMakeAnInternetSocket", "inet", "EPERM", "socket"},
     {"CannotMakeAnInternet6Socket", "inet6", "EPERM", "socket"},
     {"CannotMakeADatagramSocket", "udp", "EPERM", "socket"},
@@ -119,7 +130,7 @@ constexpr Attempt ATTEMPTS[] = {
     {"CannotMakeAPacketSocket", "packet", "EPERM", "socket"},
     {"CannotMakeAHypervisorSocket", "vsock", "EPERM", "socket"},
     {"CannotMakeACryptoSocket", "alg", "EPERM", "socket"},
-    {"CannotMakeAUnixDatagramSocket", "unix-datagram", "EPERM", "socket"},
+    {"CannotMakeAUnixDatagramSocket", "unix-datagram", "ESOCKTNOSUPPORT"},
     {"CannotListen", "listen", "EPERM", "listen"},
     {"CannotAccept", "accept", "EPERM", "accept4"},
     {"InheritsNoListener", "listening", "none"},
@@ -186,6 +197,7 @@ class Outside {
     auto& directory = rig.setup().directory();
     secret_ = directory.write("outside/secret", "secret");
     directory.write("outside/home/.ssh/id", "secret");
+    readable_ = directory.write("outside/readable", "public");
     writable_ = directory.makeDirectory("writable");
     bus_ = listenAt("outside/bus");
     allowed_ = listenAt("outside/allowed");
@@ -227,12 +239,14 @@ class Outside {
     add("HOSTILE_HOST", std::to_string(::getpid()));
     add("HOSTILE_DIR", rig_.setup().path("outside"));
     add("HOSTILE_WRITABLE", writable_);
+    add("HOSTILE_READABLE", readable_);
     add("HOSTILE_ABSTRACT", abstractName_);
     add("HOSTILE_PORT", std::to_string(port_));
     return lines;
   }
   std::string sections(const std::string& network = "[Network]\nNetwork=none\n") const {
-    return "[Limits]\nMemoryMax=512M\n[Filesystem]\nReadWritePaths=" + writable_ + "\n" + network;
+    return "[Limits]\nMemoryMax=512M\n[Filesystem]\nReadWritePaths=" + writable_ +
+           "\nReadOnlyPaths=" + readable_ + "\n" + network;
   }
 
   bool connected(int fd) const {
@@ -243,10 +257,12 @@ class Outside {
 
   void expectUntouched() const {
     EXPECT_EQ(test::readFile(secret_), "secret");
-    struct stat status;
-    EXPECT_EQ(::stat(secret_.c_str(), &status), 0);
-    EXPECT_EQ(status.st_mode & 07777, 0600U);
-    EXPECT_EQ(status.st_nlink, 1U);
+    for (const std::string& path : {secret_, readable_}) {
+      struct stat status;
+      EXPECT_EQ(::stat(path.c_str(), &status), 0);
+      EXPECT_EQ(status.st_mode & 07777, 0600U) << path;
+      EXPECT_EQ(status.st_nlink, 1U) << path;
+    }
     EXPECT_NE(::access(rig_.setup().path("outside/made").c_str(), F_OK), 0);
     for (const char* made : {"/tmp/bulkhead-hostile-was-here", "/dev/shm/bulkhead-hostile",
                              "/usr/lib/bulkhead-hostile"})
@@ -282,7 +298,7 @@ class Outside {
 
   static inline volatile sig_atomic_t signals = 0;
   Rig& rig_;
-  std::string secret_, writable_, abstractName_;
+  std::string secret_, readable_, writable_, abstractName_;
   int bus_ = -1, allowed_ = -1, abstract_ = -1, tcp_ = -1;
   unsigned port_ = 0;
   cpu_set_t cpus_;
@@ -433,7 +449,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Connection{"bind-unix", "EPERM", "refused bind("},
                     Connection{"udp", "EPERM", "refused socket("},
                     Connection{"inet", "EPERM", "refused socket("},
-                    Connection{"unix-datagram", "EPERM", "refused socket("}),
+                    Connection{"unix-datagram", "ESOCKTNOSUPPORT", ""}),
     [](const testing::TestParamInfo<Connection>& at) {
       std::string name = at.param.name;
       std::replace(name.begin(), name.end(), '-', '_');
@@ -450,6 +466,20 @@ TEST(Violations, KillTheWorkerWhereThePolicySaysSo) {
   EXPECT_EQ(rig.random(rig.open(rig.evilSlot()), text), CKR_DEVICE_REMOVED);
   EXPECT_TRUE(rig.logs("refused ptrace(")) << rig.log();
   EXPECT_TRUE(rig.logs("it called ptrace")) << rig.log();
+}
+
+TEST(Violations, AreNotWhatCLibrariesAskInPassing) {
+  for (const char* network : {"[Network]\nNetwork=none\n", "[Network]\nNetwork=unix\n"}) {
+    SCOPED_TRACE(network);
+    Rig rig("warning");
+    rig.configure("try:services@C_GenerateRandom", {},
+                  std::string("[Syscalls]\nViolationLimit=1\n") + network);
+    ASSERT_EQ(rig.initialize(), CKR_OK);
+    std::string text;
+    EXPECT_EQ(rig.random(rig.open(rig.evilSlot()), text), CKR_OK);
+    EXPECT_EQ(text, "none");
+    EXPECT_EQ(rig.log().find("refused"), std::string::npos) << rig.log();
+  }
 }
 
 TEST(Violations, NameTheFunctionThatWasRunning) {

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Changes of files' modes and owners. Landlock has no say over these, and the owner of a file may
+// make them through any descriptor: the worker of a host that is root could lay open the libraries
+// that it may read. So they are made by the supervisor, below ReadWritePaths= alone, and nobody
+// gains a set-user-id program by them.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sandbox/policy.h"
+
+namespace bulkhead::sandbox {
+
+/// Whether the supervisor makes that system call for the worker, where the policy has it.
+bool isFileChange(std::string_view syscall);
+
+/// What one worker may change. Immutable; any thread may use it.
+class FileChanges {
+ public:
+  /// `writable` is resolved now, while nobody can have put links in the way.
+  explicit FileChanges(const std::vector<PolicyPath>& writable);
+
+  /// Makes the change that the worker asks for, of an open file (O_PATH will do), as the kernel
+  /// would for a user without privileges. Yields the errno, zero for none; nothing when this is not
+  /// for the worker to ask.
+  std::optional<int> setMode(int file, mode_t mode) const;
+  std::optional<int> setOwner(int file, uid_t owner, gid_t group) const;
+
+ private:
+  bool mayChange(int file) const;
+
+  std::vector<std::string> writable_;
+};
+
+}  // namespace bulkhead::sandbox
