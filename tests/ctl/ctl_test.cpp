@@ -441,7 +441,7 @@ TEST_F(Ctl, WhatTracePrintsIsAPolicyThatIsEnough) {
   EXPECT_EQ(tried.status, 0) << tried.out << outcome.out;
   // It would write its complaints to syslog, and does without.
   Json tries = tried.json();
-  for (const Json& violation : tries["violations"]) EXPECT_EQ(violation["syscall"], "socket");
+  EXPECT_TRUE(tries["violations"].empty()) << outcome.out;
 }
 
 TEST_F(Ctl, TraceOfACommandWithoutBulkheadSaysSo) {

@@ -4,11 +4,6 @@
 // its neighbour, which is the same module without a plan. What the product logs is kept for a look.
 #pragma once
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
-#include <chrono>
-
 #include "tests/integration/fixture.h"
 
 namespace bulkhead::hostile {
@@ -29,27 +24,7 @@ inline constexpr bool SANITIZED = false;
 inline constexpr bool SANITIZED = false;
 #endif
 
-/// The file descriptor 2 of this process, and of what it starts, in a file for a while.
-class CapturedLog {
- public:
-  explicit CapturedLog(std::string path) : path_(std::move(path)) {
-    kept_ = ::fcntl(2, F_DUPFD_CLOEXEC, 3);
-    int file = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    (void)::dup2(file, 2);
-    ::close(file);
-  }
-  CapturedLog(const CapturedLog&) = delete;
-  CapturedLog& operator=(const CapturedLog&) = delete;
-  ~CapturedLog() {
-    (void)::dup2(kept_, 2);
-    ::close(kept_);
-  }
-  std::string text() const { return test::readFile(path_); }
-
- private:
-  std::string path_;
-  int kept_;
-};
+using test::CapturedLog;
 
 class Rig {
  public:

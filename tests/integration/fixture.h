@@ -82,6 +82,28 @@ class Variable {
   std::optional<std::string> before_;
 };
 
+/// The file descriptor 2 of this process, and of what it starts, in a file for a while.
+class CapturedLog {
+ public:
+  explicit CapturedLog(std::string path) : path_(std::move(path)) {
+    kept_ = ::fcntl(2, F_DUPFD_CLOEXEC, 3);
+    int file = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    (void)::dup2(file, 2);
+    ::close(file);
+  }
+  CapturedLog(const CapturedLog&) = delete;
+  CapturedLog& operator=(const CapturedLog&) = delete;
+  ~CapturedLog() {
+    (void)::dup2(kept_, 2);
+    ::close(kept_);
+  }
+  std::string text() const { return readFile(path_); }
+
+ private:
+  std::string path_;
+  int kept_;
+};
+
 /// A directory of this user's alone, gone with all that is in it at the end.
 class Directory {
  public:
