@@ -407,8 +407,7 @@ int readPriority(const Setting* setting, std::vector<Error>& warnings) {
 bool loadsAllModules(std::string_view path) {
   std::string_view name = baseName(path);
   return name == "bulkhead-pkcs11.so" || name.starts_with("libbulkhead.so") ||
-         name == "p11-kit-proxy.so" || name == "p11-kit-client.so" ||
-         name.starts_with("libp11-kit.so");
+         name == "p11-kit-proxy.so" || name.starts_with("libp11-kit.so");
 }
 
 std::string summary(const std::vector<Error>& faults) {
