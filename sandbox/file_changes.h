@@ -26,9 +26,8 @@ class FileChanges {
   /// `writable` is resolved now, while nobody can have put links in the way.
   explicit FileChanges(const std::vector<PolicyPath>& writable);
 
-  /// Makes the change that the worker asks for, of an open file (O_PATH will do), as the kernel
-  /// would for a user without privileges. Yields the errno, zero for none; nothing when this is not
-  /// for the worker to ask.
+  /// Makes the change that the worker asks for, of an open file of the user's (O_PATH will do).
+  /// Yields the errno, zero for none; nothing when this is not for the worker to ask.
   std::optional<int> setMode(int file, mode_t mode) const;
   std::optional<int> setOwner(int file, uid_t owner, gid_t group) const;
 
