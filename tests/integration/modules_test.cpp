@@ -58,8 +58,6 @@ class SideBySide : public ::testing::Test {
     configuration.addModule("nss-softokn", NSS_SOFTOKN,
                             "priority: 1\nx-init-reserved: " + nssParameters(nss) + "\n");
     configuration.addDropIn("nss-softokn", "[Filesystem]\nReadWritePaths=" + nss + "\n");
-    // The database is there before the worker is, which may not change the mode of files.
-    (void)describeDirectly(NSS_SOFTOKN, nssParameters(nss));
   }
 
   Configuration configuration;
