@@ -166,10 +166,6 @@ const sandbox::Layer* findLayer(std::string_view name) {
   return nullptr;
 }
 
-bool contains(const Words& list, std::string_view word) {
-  return std::find(list.begin(), list.end(), word) != list.end();
-}
-
 }  // namespace
 
 Result<const KnownModule*> Inventory::find(const std::string& name) const {
@@ -220,11 +216,6 @@ std::vector<std::string> valueOf(const Policy& policy, std::string_view key) {
                                   : found->second(policy);
 }
 
-Wanted wanted(const Policy& policy, std::string_view layer) {
-  if (contains(policy.require, layer)) return Wanted::Required;
-  return contains(policy.prefer, layer) ? Wanted::Preferred : Wanted::No;
-}
-
 std::string whyMissing(std::string_view layer) {
   // Asking costs a process for some; the answer does not change while this program runs.
   static std::map<std::string, std::string, std::less<>> known;
@@ -233,8 +224,6 @@ std::string whyMissing(std::string_view layer) {
   std::string why;
   if (const sandbox::Layer* one = findLayer(layer)) {
     if (auto result = one->probe(); !result) why = result.error().message();
-  } else {
-    why = "this version of bulkhead does not apply it";
   }
   known.emplace(layer, why);
   return why;
@@ -242,15 +231,12 @@ std::string whyMissing(std::string_view layer) {
 
 std::string layerPurpose(std::string_view layer) {
   if (const sandbox::Layer* one = findLayer(layer)) return one->what;
-  if (layer == "cgroup") return "memory, tasks and processor time are bounded by the manager";
   return "";
 }
 
 std::vector<std::string> layerNames() {
   Words names;
   for (const sandbox::Layer& layer : sandbox::layers()) names.emplace_back(layer.name);
-  for (std::string_view name : sandbox::LAYER_NAMES)
-    if (!contains(names, name)) names.emplace_back(name);
   return names;
 }
 

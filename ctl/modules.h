@@ -41,10 +41,6 @@ const char* kindName(proxy::SkippedModule::Kind kind);
 /// The value of "Section.Key" as words, in the policy language. Empty where nothing is set.
 std::vector<std::string> valueOf(const sandbox::Policy& policy, std::string_view key);
 
-/// Whether a layer is asked for, and how.
-enum class Wanted { No, Preferred, Required };
-Wanted wanted(const sandbox::Policy& policy, std::string_view layer);
-
 /// Why a worker that wants this layer does not get it here; empty when it does.
 std::string whyMissing(std::string_view layer);
 

@@ -3,6 +3,7 @@
 // `security`: how much a hostile module could do, as a number to compare policies by. Each line of
 // the table has a weight and a badness between 0 and 1; the exposure is their mean, times ten.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <span>
@@ -17,6 +18,7 @@ namespace {
 
 using sandbox::PathAccess;
 using sandbox::Policy;
+using sandbox::Wanted;
 
 struct Verdict {
   std::string name;
@@ -122,10 +124,21 @@ std::vector<Verdict> judge(const KnownModule& module) {
   add("System V IPC", 200, sysv ? 1 : 0,
       sysv ? "shares memory with other programs" : "shares no memory with other programs");
 
-  add("MemoryMax=", 100, policy.memoryMax ? 0 : 1, policy.memoryMax ? "bounded" : "not bounded");
-  add("TasksMax=", 60, policy.tasksMax ? 0 : 1, policy.tasksMax ? "bounded" : "not bounded");
-  add("CPUQuota=", 40, policy.cpuQuotaPercent ? 0 : 1,
-      policy.cpuQuotaPercent ? "bounded" : "not bounded");
+  auto limit = [&](const char* key, double weight, const sandbox::Limit& value, bool held) {
+    add(key, weight, value && held ? 0 : 1,
+        !value  ? "not bounded"
+        : !held ? "nothing here holds it: no scope"
+                : "bounded");
+  };
+  // Without a scope there are resource limits, which bound memory, and tasks but for root.
+  auto has = [&](const char* layer) {
+    return wanted(policy, layer) != Wanted::No && whyMissing(layer).empty();
+  };
+  bool scope = has("cgroup"), resources = has("limits");
+  limit("MemoryMax=", 100, policy.memoryMax, scope || resources);
+  limit("TasksMax=", 60, policy.tasksMax,
+        scope || (resources && has("userns") && ::geteuid() != 0));
+  limit("CPUQuota=", 40, policy.cpuQuotaPercent, scope);
   add("CallTimeoutSec=", 60, policy.callTimeout.count() == 0 ? 1 : 0,
       policy.callTimeout.count() == 0 ? "may hang a caller for ever" : "calls end");
   add("ViolationLimit=", 40, policy.violationLimit == 0 ? 1 : 0,

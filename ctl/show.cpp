@@ -18,6 +18,7 @@ namespace {
 
 using sandbox::PathAccess;
 using sandbox::Policy;
+using sandbox::Wanted;
 
 std::vector<std::string> originOf(const Policy& policy, const std::string& key) {
   auto found = policy.origin.find(key);

@@ -18,6 +18,7 @@
 #include "sandbox/filter.h"
 #include "sandbox/libraries.h"
 #include "sandbox/mounts.h"
+#include "sandbox/scope.h"
 
 namespace bulkhead::sandbox {
 namespace {
@@ -38,12 +39,8 @@ Result<void> always() {
   return {};
 }
 
-bool contains(const std::vector<std::string>& list, const char* name) {
+bool contains(const std::vector<std::string>& list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
-}
-
-bool wants(const Policy& policy, const char* layer) {
-  return contains(policy.require, layer) || contains(policy.prefer, layer);
 }
 
 Result<void> writeFile(const char* path, const std::string& text) {
@@ -81,12 +78,35 @@ Result<void> noPrivilegesNoCores(Confinement& c) {
   return lower(RLIMIT_CORE, "RLIMIT_CORE", 0);
 }
 
+// Whether another process can be had with room for `tasks` of them.
+bool canForkWithin(rlim_t tasks, rlim_t ceiling) {
+  rlimit limit{tasks, ceiling};
+  if (::setrlimit(RLIMIT_NPROC, &limit) != 0) return false;
+  pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  return child > 0 && ::waitpid(child, nullptr, 0) == child;
+}
+
+// The kernel counts the processes of a user, so this is a limit of the worker alone only in a user
+// namespace of its own, on Linux 5.14 or newer; and it does not count root's. Where it is neither,
+// the limit stays as it was: one that refuses threads because of the user's other programs is worse
+// than none.
+Result<void> limitTasks(Limit tasks) {
+  rlimit before;
+  if (!tasks || ::getrlimit(RLIMIT_NPROC, &before) != 0) return {};
+  bool counts = !canForkWithin(1, before.rlim_max), alone = canForkWithin(2, before.rlim_max);
+  if (counts && alone) return lower(RLIMIT_NPROC, "RLIMIT_NPROC", tasks);
+  if (::setrlimit(RLIMIT_NPROC, &before) != 0) return systemError("setrlimit", "RLIMIT_NPROC");
+  return {};
+}
+
 Result<void> limits(Confinement& c) {
   const Policy& p = c.policy;
   Result<void> r = lower(RLIMIT_NOFILE, "RLIMIT_NOFILE", p.limitNoFile);
   if (r) r = lower(RLIMIT_FSIZE, "RLIMIT_FSIZE", p.limitFsize);
   if (r) r = lower(RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", p.limitMemlock);
   if (r) r = lower(RLIMIT_STACK, "RLIMIT_STACK", p.limitStack);
+  if (r) r = limitTasks(p.tasksMax);
 #ifndef BULKHEAD_SANITIZED
   // Sanitizers reserve terabytes of address space.
   if (r) r = lower(RLIMIT_AS, "RLIMIT_AS", p.memoryMax);
@@ -173,7 +193,7 @@ Result<void> probeSeccomp() {
 }
 
 Result<void> seccomp(Confinement& c) {
-  if (wants(c.policy, "broker") && probeNotification()) {
+  if (wanted(c.policy, "broker") != Wanted::No && probeNotification()) {
     auto asking = compileFilter(c.policy, Refusal::Notify);
     if (!asking) return asking.error();
     auto listener = installFilter(*asking, true);
@@ -200,9 +220,9 @@ Result<void> broker(Confinement& c) {
 constexpr Layer LAYERS[] = {
     {"no-new-privs", "nothing that it runs gains rights, and no core of it is written", always,
      noPrivilegesNoCores},
-    {"limits", "memory, descriptors and file sizes are bounded", always, limits},
     {"userns", "its user has no say over other processes of that user", probeUserNamespace,
      userNamespace},
+    {"limits", "memory, descriptors and file sizes are bounded", always, limits},
     {"netns", "there is no network, nor anybody's abstract sockets", probeUserNamespace,
      networkNamespace},
     {"ipcns", "shared memory and message queues of others are out of sight", probeUserNamespace,
@@ -217,6 +237,7 @@ constexpr Layer LAYERS[] = {
      seccomp},
     {"broker", "what is refused is reported; the supervisor makes connections and changes modes",
      probeNotification, broker},
+    {"cgroup", "the service manager bounds memory, tasks and processor time", probeScope, nullptr},
 };
 
 // What the loader, the C library, locales and time zones read: needed by any module, secret to
@@ -285,13 +306,20 @@ std::vector<PathRule> pathRules(const Policy& policy, const std::string& moduleP
   return rules;
 }
 
+Wanted wanted(const Policy& policy, std::string_view layer) {
+  if (contains(policy.require, layer)) return Wanted::Required;
+  if (!contains(policy.prefer, layer)) return Wanted::No;
+  return layer == "cgroup" && !hasScopeLimits(policy) ? Wanted::No : Wanted::Preferred;
+}
+
 Result<void> confine(Confinement& confinement,
                      const std::function<void(const Layer&, const Error&)>& degraded) {
   for (const Layer& layer : LAYERS) {
-    if (!wants(confinement.policy, layer.name)) continue;
+    Wanted want = wanted(confinement.policy, layer.name);
+    if (want == Wanted::No || layer.apply == nullptr) continue;
     Result<void> r = layer.apply(confinement);
     if (r) continue;
-    if (contains(confinement.policy.require, layer.name))
+    if (want == Wanted::Required)
       return Error{"required layer " + std::string(layer.name), r.error().code,
                    r.error().operation + (r.error().detail.empty() ? "" : " " + r.error().detail)};
     degraded(layer, r.error());

@@ -2,11 +2,13 @@
 //
 // How a worker confines itself, before it opens the module. The layers are one table, in the order
 // in which they are applied; each holds alone, and the table is what `bulkheadctl explain` prints.
+// The last one is applied from outside, by the supervisor: scope.h.
 #pragma once
 
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ipc/descriptor.h"
@@ -28,11 +30,17 @@ struct Layer {
   const char* name;
   const char* what;                     ///< one sentence for an operator
   Result<void> (*probe)();              ///< whether the machine has it; changes nothing
-  Result<void> (*apply)(Confinement&);  ///< applies it to the calling process, for good
+  /// Applies it to the calling process, for good; none: the supervisor applies it to the worker.
+  Result<void> (*apply)(Confinement&);
 };
 
 /// All layers, in order.
 std::span<const Layer> layers();
+
+/// Whether a policy asks for a layer, and how. The cgroup layer is only preferred where the policy
+/// has a limit for it to hold.
+enum class Wanted { No, Preferred, Required };
+Wanted wanted(const Policy& policy, std::string_view layer);
 
 /// Applies all layers that the policy wants. A layer that fails is told to `degraded` and left out,
 /// unless the policy requires it: then its error is the result. The caller is single-threaded.

@@ -24,6 +24,7 @@
 #include "sandbox/confine.h"
 #include "sandbox/notifications.h"
 #include "sandbox/policy.h"
+#include "sandbox/scope.h"
 #include "worker/activity.h"
 #include "worker/journal.h"
 #include "worker/server.h"
@@ -61,6 +62,8 @@ class Supervisor {
   bool readPolicy();
   void sendPolicy();
   bool forkWorker();
+  void placeWorker();
+  void tellUnplaced();
   [[noreturn]] void becomeWorker(Descriptor report, Descriptor output);
   void watch();
   void onHostMessage();
@@ -85,6 +88,7 @@ class Supervisor {
   Descriptor report_;    // the worker's side of the confinement
   Descriptor output_;    // stdout and stderr of the module
   std::unique_ptr<sandbox::Notifications> notifications_;
+  std::optional<Error> unplaced_;  // why the worker is in no scope, or the scope does not hold it
   std::string line_;
   std::size_t outputLines_ = 0;
   std::string endedBecause_;  // why we are ending the worker; empty while we are not
@@ -156,12 +160,6 @@ bool Supervisor::readPolicy() {
     return false;
   }
   policy_ = std::move(policy).value();
-  // What is required and cannot be had means no worker.
-  if (std::find(policy_.require.begin(), policy_.require.end(), "cgroup") !=
-      policy_.require.end()) {
-    fail("required layer cgroup: this version places no worker in a scope");
-    return false;
-  }
   return true;
 }
 
@@ -294,6 +292,27 @@ void Supervisor::becomeWorker(Descriptor report, Descriptor output) {
 
 // ---- the supervisor again ----
 
+// While the worker confines itself. It opens the module when it is told to, and so in its scope.
+void Supervisor::placeWorker() {
+  sandbox::Wanted want = sandbox::wanted(policy_, "cgroup");
+  if (want == sandbox::Wanted::No) return;
+  auto placed = sandbox::placeInScope(policy_, start_.module, pid_);
+  if (placed) return;
+  unplaced_ = placed.error();
+  if (want != sandbox::Wanted::Required) return;
+  fail("required layer cgroup: " + unplaced_->message());
+  endWorker("it is in no scope");
+}
+
+// After the worker has confined itself: its resource limits hold something of what a scope does
+// not.
+void Supervisor::tellUnplaced() {
+  if (!unplaced_ || failed_) return;
+  std::string open = sandbox::openLimits(policy_, start_.module, pid_);
+  log(LogLevel::Warning, "layer cgroup is not in force: " + unplaced_->message() +
+                             (open.empty() ? "" : "; nothing holds " + open));
+}
+
 void Supervisor::endWorker(const std::string& why) {
   if (!endedBecause_.empty()) return;
   endedBecause_ = why;
@@ -345,6 +364,7 @@ void Supervisor::onWorkerReport() {
           std::move((*received)->attached), Descriptor(::fcntl(worker_.get(), F_DUPFD_CLOEXEC, 3)),
           policy_);
     confined_ = true;
+    tellUnplaced();
     char go = 1;
     (void)::send(report_.get(), &go, 1, MSG_NOSIGNAL);
   }
@@ -476,6 +496,7 @@ int Supervisor::run() {
   if (!receiveStart() || !readPolicy()) return 1;
   sendPolicy();
   if (!forkWorker()) return 1;
+  placeWorker();
   watch();
   int status = 0;
   pid_t ended;
