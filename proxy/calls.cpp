@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "proxy/calls.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <string.h>
 
 #include <algorithm>
 
+#include "proxy/call_guard.h"
 #include "proxy/consumers.h"
 #include "proxy/process.h"
 
@@ -14,23 +13,6 @@ namespace bulkhead::proxy {
 namespace {
 
 using ipc::Function;
-
-// A thread that is cancelled in the middle of an exchange would leave half a message behind. One
-// that may be cancelled at any instruction is, in the destructor.
-class CallGuard {
- public:
-  CallGuard() : errno_(errno) { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state_); }
-  CallGuard(const CallGuard&) = delete;
-  CallGuard& operator=(const CallGuard&) = delete;
-  ~CallGuard() noexcept(false) {
-    errno = errno_;
-    ::pthread_setcancelstate(state_, nullptr);
-  }
-
- private:
-  int state_ = 0;
-  int errno_;
-};
 
 template <Function F>
 constexpr bool isOneOf(std::initializer_list<Function> list) {
