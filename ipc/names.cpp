@@ -287,9 +287,13 @@ constexpr auto mechanismsByName = [] {
   return sorted;
 }();
 
-std::string nameOf(std::span<const Name> table, std::string_view prefix, unsigned long value) {
+const Name* find(std::span<const Name> table, unsigned long value) {
   const auto found = std::ranges::lower_bound(table, value, {}, &Name::value);
-  if (found != table.end() && found->value == value) return std::string(found->text);
+  return found != table.end() && found->value == value ? &*found : nullptr;
+}
+
+std::string nameOf(std::span<const Name> table, std::string_view prefix, unsigned long value) {
+  if (const Name* known = find(table, value)) return std::string(known->text);
   std::array<char, 2 + 2 * sizeof value + 1> hex{};
   std::snprintf(hex.data(), hex.size(), "0x%08lx", value);
   return std::string(prefix) + hex.data();
@@ -299,6 +303,12 @@ std::string nameOf(std::span<const Name> table, std::string_view prefix, unsigne
 
 std::string returnValueName(unsigned long rv) {
   return nameOf(returnValues, "CKR_", rv);
+}
+
+const char* knownReturnValueName(unsigned long rv) {
+  // The texts are literals, so that a NUL is behind each.
+  const Name* known = find(returnValues, rv);
+  return known == nullptr ? nullptr : known->text.data();
 }
 
 std::string mechanismName(unsigned long type) {

@@ -12,6 +12,8 @@ namespace bulkhead::ipc {
 /// "CKR_DEVICE_REMOVED"; for a number without a name "CKR_0x80000001". Where several names share a
 /// number, the one the current standard prefers.
 std::string returnValueName(unsigned long rv);
+/// The same from a static table; null for a number without a name.
+const char* knownReturnValueName(unsigned long rv);
 std::string mechanismName(unsigned long type);  ///< "CKM_..."
 std::string attributeName(unsigned long type);  ///< "CKA_..."
 

@@ -7,6 +7,8 @@
 
 #include <cstring>
 
+#include "ipc/initialize.h"
+
 namespace bulkhead::worker {
 namespace {
 
@@ -93,13 +95,7 @@ Result<Module> Module::load(const std::string& path) {
 }
 
 CK_RV Module::initialize(const char* reserved) {
-  // NSS has one field more at the end, and its parameters where the standard has pReserved.
-  struct {
-    CK_C_INITIALIZE_ARGS args;
-    void* beyond;
-  } wide{};
-  wide.args.flags = CKF_OS_LOCKING_OK;
-  wide.args.pReserved = const_cast<char*>(reserved);
+  ipc::InitializeArgs wide(const_cast<char*>(reserved));
   auto call = get<ipc::Function::C_Initialize>();
   CK_RV rv = call(&wide.args);
   if (rv == CKR_CANT_LOCK) {
