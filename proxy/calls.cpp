@@ -182,8 +182,17 @@ CK_RV checkInitializeArgs(const CK_C_INITIALIZE_ARGS* args) {
   return callbacks == 0 || callbacks == 4 ? CKR_OK : CKR_ARGUMENTS_BAD;
 }
 
-CK_RV getInfo(unsigned consumer, CK_INFO_PTR info) {
+CK_RV getInfo(Process& process, unsigned consumer, CK_INFO_PTR info) {
   if (info == nullptr) return CKR_ARGUMENTS_BAD;
+  // Programs choose a module by what it says of itself.
+  if (Consumers::moduleOf(consumer) != nullptr) {
+    for (auto& module : *process.modulesOf(consumer))
+      if (auto worker = module->runningWorker()) {
+        ipc::HostCodec codec = worker->codec();
+        return worker->call<Function::C_GetInfo>(codec, {info});
+      }
+    return CKR_GENERAL_ERROR;
+  }
   *info = {};
   info->cryptokiVersion = Consumers::version(consumer);
   pad(info->manufacturerID, "bulkhead");
@@ -233,7 +242,7 @@ CK_RV dispatch(unsigned consumer, const typename ipc::Line<F>::Args& args) {
       Consumers::touch(consumer);
       return rv;
     } else if constexpr (F == C_GetInfo) {
-      return getInfo(consumer, std::get<0>(args));
+      return getInfo(process, consumer, std::get<0>(args));
     } else if constexpr (F == C_GetSlotList) {
       return getSlotList(process, consumer, std::get<0>(args), std::get<1>(args),
                          std::get<2>(args));

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <optional>
@@ -40,9 +42,14 @@ CK_UTF8CHAR standardName[] = "PKCS 11";
 // Filled when a list is first handed out, so that loading the proxy relocates none of this.
 Lists lists[MAX_CONSUMERS];
 
+// Later than any time: a list that is kept for whoever loaded it.
+constexpr std::uint64_t KEPT = UINT64_MAX;
+
 struct State {
   // When it was last handed out, initialised or finalised; 0 for a list that never was.
   std::atomic<std::uint64_t> used{0};
+  // The one module that the consumer sees.
+  std::atomic<const ModuleConfig*> module{nullptr};
   std::atomic<unsigned char> minor{0};
   std::atomic<unsigned char> major{0};
 };
@@ -72,12 +79,13 @@ constexpr auto FILLERS = []<unsigned... I>(std::integer_sequence<unsigned, I...>
 }
 (std::make_integer_sequence<unsigned, MAX_CONSUMERS>());
 
-// Hands out a list: one that never was, else the one that is idle longest.
-std::optional<unsigned> take(CK_VERSION version) try {
+// Hands out a list: one that never was, else the one that is idle longest. With a module it is
+// kept.
+std::optional<unsigned> take(CK_VERSION version, const ModuleConfig* module = nullptr) try {
   Process& process = Process::instance();
   for (;;) {
     std::optional<unsigned> best;
-    std::uint64_t oldest = UINT64_MAX;
+    std::uint64_t oldest = KEPT;
     for (unsigned i = 0; i < MAX_CONSUMERS; ++i) {
       if (!process.idle(i)) continue;
       std::uint64_t used = states[i].used.load(std::memory_order_acquire);
@@ -93,7 +101,9 @@ std::optional<unsigned> take(CK_VERSION version) try {
     }
     // Whoever moves the time on has it; another thread that saw the same looks again.
     State& state = states[*best];
-    if (!state.used.compare_exchange_strong(oldest, ticks.fetch_add(1) + 1)) continue;
+    std::uint64_t now = module == nullptr ? ticks.fetch_add(1) + 1 : KEPT;
+    if (!state.used.compare_exchange_strong(oldest, now)) continue;
+    state.module.store(module, std::memory_order_release);
     FILLERS[*best]();
     state.major.store(version.major);
     state.minor.store(version.minor);
@@ -158,12 +168,42 @@ CK_RV Consumers::interface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTE
   return CKR_ARGUMENTS_BAD;
 }
 
+CK_FUNCTION_LIST* Consumers::load(const ModuleConfig* module, CK_VERSION version) {
+  auto consumer = take(version, module);
+  if (!consumer) return nullptr;
+  Lists& own = lists[*consumer];
+  // Every version of a list is the beginning of the next.
+  return version.major == 2 ? &own.v2 : reinterpret_cast<CK_FUNCTION_LIST*>(&own.v32);
+}
+
+void Consumers::release(unsigned consumer) {
+  states[consumer].used.store(ticks.fetch_add(1) + 1, std::memory_order_release);
+}
+
+std::optional<unsigned> Consumers::loaded(const CK_FUNCTION_LIST* list) {
+  auto offset = reinterpret_cast<std::uintptr_t>(list) - reinterpret_cast<std::uintptr_t>(lists);
+  if (offset >= sizeof lists) return std::nullopt;
+  auto consumer = static_cast<unsigned>(offset / sizeof(Lists));
+  offset %= sizeof(Lists);
+  if (offset != offsetof(Lists, v2) && offset != offsetof(Lists, v32)) return std::nullopt;
+  if (states[consumer].used.load(std::memory_order_acquire) != KEPT) return std::nullopt;
+  return consumer;
+}
+
+const ModuleConfig* Consumers::moduleOf(unsigned consumer) {
+  return states[consumer].module.load(std::memory_order_acquire);
+}
+
 CK_VERSION Consumers::version(unsigned consumer) {
   return {states[consumer].major.load(), states[consumer].minor.load()};
 }
 
 void Consumers::touch(unsigned consumer) {
-  states[consumer].used.store(ticks.fetch_add(1) + 1, std::memory_order_release);
+  auto& used = states[consumer].used;
+  std::uint64_t before = used.load(std::memory_order_acquire);
+  std::uint64_t now = ticks.fetch_add(1) + 1;
+  while (before != KEPT && !used.compare_exchange_weak(before, now)) {
+  }
 }
 
 }  // namespace bulkhead::proxy

@@ -4,9 +4,13 @@
 // calling. The lists are static; no code is made at run time.
 #pragma once
 
+#include <optional>
+
 #include "ipc/pkcs11.h"
 
 namespace bulkhead::proxy {
+
+struct ModuleConfig;
 
 /// How many function lists there are: consumers that can be alive at once.
 inline constexpr unsigned MAX_CONSUMERS = 136;
@@ -26,6 +30,17 @@ class Consumers {
   /// C_GetInterface: a new consumer with the version asked for, 3.2 by default (5.4.5).
   static CK_RV interface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTERFACE_PTR_PTR out,
                          CK_FLAGS flags);
+
+  /// A new consumer that sees one module only; `module` is one that is never destroyed. Its list is
+  /// not handed out again before release(). Null when all lists are in use.
+  static CK_FUNCTION_LIST* load(const ModuleConfig* module, CK_VERSION version);
+  static void release(unsigned consumer);
+
+  /// The consumer whose list this is, if load() yielded it and it was not released since.
+  static std::optional<unsigned> loaded(const CK_FUNCTION_LIST* list);
+
+  /// The one module that a consumer sees; null where it sees all.
+  static const ModuleConfig* moduleOf(unsigned consumer);
 
   /// The version of the list that the consumer was given.
   static CK_VERSION version(unsigned consumer);

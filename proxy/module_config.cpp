@@ -416,6 +416,50 @@ std::string summary(const std::vector<Error>& faults) {
   return text;
 }
 
+// Where a module is, or why it is none to be loaded.
+struct Location {
+  std::string path;  // absolute
+  std::string file;  // the same without symbolic links
+  SkippedModule::Kind kind = SkippedModule::Kind::Error;
+  std::string fault;
+};
+
+Location locate(std::string_view module, const ConfigPaths& paths) {
+  Location location;
+  if (module.starts_with('/')) {
+    location.path = module;
+  } else if (paths.modulePath.empty()) {
+    location.fault = "no directory to look for " + quoted(module) + " in";
+    return location;
+  } else {
+    location.path = joinPath(paths.modulePath, module);
+  }
+
+  const std::string shown = quoted(location.path);
+  // By its name first, so that it is told for what it is even where it is not installed.
+  constexpr const char* recursion = " would load all modules once more, and is never loaded";
+  if (loadsAllModules(location.path)) {
+    location.kind = SkippedModule::Kind::Recursion;
+    location.fault = shown + recursion;
+    return location;
+  }
+  std::unique_ptr<char, FreeDeleter> file(::realpath(location.path.c_str(), nullptr));
+  struct stat status;
+  if (!file || ::stat(file.get(), &status) != 0) {
+    location.fault = Error{shown, errno, {}}.message();
+    return location;
+  }
+  location.file = file.get();
+  if (loadsAllModules(location.file)) {
+    location.kind = SkippedModule::Kind::Recursion;
+    location.fault = shown + " is " + quoted(location.file) + ", which" + recursion;
+  } else if (!S_ISREG(status.st_mode)) {
+    location.fault =
+        shown + (S_ISDIR(status.st_mode) ? " is a directory" : " is not a regular file");
+  }
+  return location;
+}
+
 // A module that passed every check but the one for duplicates.
 struct Resolved {
   ModuleConfig config;
@@ -477,35 +521,9 @@ void decide(const std::string& name, Candidate& candidate, const Settings& globa
     return skip(Kind::Disabled, module->place() + ": a blank 'module' disables it");
   }
   std::string place = module->place() + ": ";
-
-  if (module->value.front() == '/') {
-    config.path = module->value;
-  } else if (paths.modulePath.empty()) {
-    return skip(Kind::Error, place + "no directory to look for " + quoted(module->value) + " in");
-  } else {
-    config.path = joinPath(paths.modulePath, module->value);
-  }
-
-  // By its name first, so that it is told for what it is even where it is not installed.
-  constexpr const char* recursion = " would load all modules once more, and is never loaded";
-  if (loadsAllModules(config.path)) {
-    return skip(Kind::Recursion, place + quoted(config.path) + recursion);
-  }
-  std::unique_ptr<char, FreeDeleter> realPath(::realpath(config.path.c_str(), nullptr));
-  struct stat status;
-  if (!realPath || ::stat(realPath.get(), &status) != 0) {
-    int code = errno;
-    return skip(Kind::Error, Error{place + quoted(config.path), code, {}}.message());
-  }
-  if (loadsAllModules(realPath.get())) {
-    return skip(Kind::Recursion, place + quoted(config.path) + " is " + quoted(realPath.get()) +
-                                     ", which" + recursion);
-  }
-  if (!S_ISREG(status.st_mode)) {
-    return skip(Kind::Error,
-                place + quoted(config.path) +
-                    (S_ISDIR(status.st_mode) ? " is a directory" : " is not a regular file"));
-  }
+  Location location = locate(module->value, paths);
+  if (!location.fault.empty()) return skip(location.kind, place + location.fault);
+  config.path = std::move(location.path);
 
   if (remote) {
     remarks.push_back(fault(remote->place(), "'remote' is not supported, 'module' is used"));
@@ -522,7 +540,7 @@ void decide(const std::string& name, Candidate& candidate, const Settings& globa
   config.trustPolicy = readBoolean(findSetting(settings, "trust-policy"), "trust-policy", remarks);
   config.priority = readPriority(findSetting(settings, "priority"), remarks);
   warn();
-  resolved.push_back({std::move(config), realPath.get(), std::move(place)});
+  resolved.push_back({std::move(config), std::move(location.file), std::move(place)});
 }
 
 // Moves the modules into the set, highest first, without those that are there twice.
@@ -577,6 +595,41 @@ ModuleSet loadChecked(const ConfigPaths& paths, std::string_view program) {
   std::sort(set.skipped.begin(), set.skipped.end(),
             [](const SkippedModule& a, const SkippedModule& b) { return a.name < b.name; });
   return set;
+}
+
+FoundModule foundAs(ModuleConfig config, bool configured, std::string file, const ModuleSet& set) {
+  FoundModule found{std::move(config), configured, std::move(file), {}};
+  for (const ModuleConfig& each : set.modules) found.names.insert(each.name);
+  for (const SkippedModule& each : set.skipped) found.names.insert(each.name);
+  return found;
+}
+
+Result<FoundModule> findChecked(const ConfigPaths& paths, std::string_view program,
+                                std::string_view wanted) {
+  ModuleSet set = loadChecked(paths, program);
+  for (const ModuleConfig& config : set.modules) {
+    if (config.name == wanted) return foundAs(config, true, {}, set);
+  }
+  for (const SkippedModule& skipped : set.skipped) {
+    if (skipped.name == wanted) return fault("module " + quoted(wanted), skipped.reason);
+  }
+
+  if (wanted.empty()) return fault("module ''", "no name and no path");
+  Location location = locate(wanted, paths);
+  if (!location.fault.empty()) {
+    bool isName = wanted.find('/') == std::string_view::npos;
+    return fault("module " + quoted(wanted),
+                 (isName ? "not configured, and " : "") + location.fault);
+  }
+  for (const ModuleConfig& config : set.modules) {
+    std::unique_ptr<char, FreeDeleter> file(::realpath(config.path.c_str(), nullptr));
+    if (file && location.file == file.get()) return foundAs(config, true, location.file, set);
+  }
+  ModuleConfig config;
+  config.name = baseName(location.file);
+  config.path = std::move(location.path);
+  config.values.emplace("module", config.path);
+  return foundAs(std::move(config), false, std::move(location.file), set);
 }
 
 // The user's home as the password database has it. It is asked only without a HOME, as it may load
@@ -650,6 +703,16 @@ ModuleSet loadModules(const ConfigPaths& paths, std::string_view programName) no
   } catch (...) {
   }
   return set;
+}
+
+Result<FoundModule> findModule(const ConfigPaths& paths, std::string_view programName,
+                               std::string_view nameOrPath) noexcept {
+  try {
+    return findChecked(paths, programName, nameOrPath);
+  } catch (...) {
+  }
+  // Short enough to need no memory of its own.
+  return Error{"load module", ENOMEM, {}};
 }
 
 bool isEnabledFor(const std::map<std::string, std::string>& values,

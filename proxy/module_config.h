@@ -10,6 +10,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,8 @@ struct ModuleConfig {
   std::map<std::string, std::string> values;
   /// The files it was merged from, the one that wins first.
   std::vector<std::string> files;
+
+  bool operator==(const ModuleConfig&) const = default;
 };
 
 /// A configured module that is not to be loaded.
@@ -97,6 +100,20 @@ struct ConfigPaths {
 /// module, but sees to it that each is a regular file. Faults end up in `skipped` and `warnings`;
 /// when memory runs out the set is empty but for a warning with ENOMEM.
 ModuleSet loadModules(const ConfigPaths& paths, std::string_view programName) noexcept;
+
+/// A module that was asked for by itself.
+struct FoundModule {
+  ModuleConfig config;
+  bool configured = false;
+  std::string file;             ///< the module's file, without symbolic links
+  std::set<std::string> names;  ///< of all modules that are configured, loaded or not
+};
+
+/// Finds one module: by the name of a configured one, or by its path, which may be that of a
+/// configured one; a relative path is below the module directory. One that is not configured has
+/// its file's name and `module` as its only value. The error says why there is none, or ENOMEM.
+Result<FoundModule> findModule(const ConfigPaths& paths, std::string_view programName,
+                               std::string_view nameOrPath) noexcept;
 
 /// Whether `enable-in` and `disable-in` among a module's values let `program` see it through
 /// bulkhead. The pseudo program `bulkhead` decides first, in enable-in before disable-in; after

@@ -6,6 +6,8 @@
 
 #include <new>
 
+#include "proxy/message.h"
+
 namespace bulkhead::proxy {
 namespace {
 
@@ -73,15 +75,16 @@ std::shared_ptr<Module> Process::moduleOf(unsigned consumer, CK_SLOT_ID slot,
   return nullptr;
 }
 
-// Reads the configuration. `refused` is set when a module that is critical cannot even be tried.
-Process::Modules Process::loadModules(CK_RV& refused) {
+// Reads the configuration, and refuses when a module that is critical cannot even be tried.
+Process::Modules Process::loadModules() {
+  refusal_.clear();
   ModuleSet set = proxy::loadModules(ConfigPaths::fromEnvironment(), programName());
   for (const Error& warning : set.warnings)
     logToStderr(logLevel_, LogLevel::Warning, "", warning.message());
   for (const SkippedModule& skipped : set.skipped) {
     bool error = skipped.kind == SkippedModule::Kind::Error;
     logToStderr(logLevel_, error ? LogLevel::Error : LogLevel::Debug, skipped.name, skipped.reason);
-    if (error && skipped.critical) refused = CKR_GENERAL_ERROR;
+    if (error && skipped.critical) refusal_ = skipped.name + ": " + skipped.reason;
   }
   Modules modules;
   for (ModuleConfig& config : set.modules)
@@ -115,17 +118,46 @@ Process::Modules Process::acquireFor(const Modules& configured) {
   return modules;
 }
 
-CK_RV Process::start(Consumer& consumer) {
-  CK_RV rv = CKR_OK;
-  Modules modules;
-  {
-    std::lock_guard lock(mutex_);
-    if (users_++ == 0) {
-      logLevel_ = logLevelOfEnvironment();
-      modules_ = loadModules(rv);
-    }
-    modules = modules_;
+// Adds a user to the process and tells the modules that this one sees. Until leave().
+Process::Modules Process::enter(unsigned consumer, CK_RV& rv) {
+  std::lock_guard lock(mutex_);
+  if (users_ == 0) {
+    logLevel_ = logLevelOfEnvironment();
+    modules_ = loadModules();
   }
+  Modules seen = seenBy(consumer, rv);
+  ++users_;
+  return seen;
+}
+
+Process::Modules Process::seenBy(unsigned consumer, CK_RV& rv) {
+  const ModuleConfig* only = Consumers::moduleOf(consumer);
+  if (only == nullptr) {
+    if (!refusal_.empty()) {
+      setMessage(refusal_);
+      rv = CKR_GENERAL_ERROR;
+    }
+    return modules_;
+  }
+  // By its name, which is what slots go by: while a module is in use it stays what it is.
+  for (auto* modules : {&modules_, &loaded_})
+    for (auto& module : *modules)
+      if (module->config().name == only->name) return {module};
+  loaded_.push_back(std::make_shared<Module>(*only, logLevel_));
+  return {loaded_.back()};
+}
+
+void Process::leave() {
+  std::lock_guard lock(mutex_);
+  if (--users_ != 0) return;
+  modules_.clear();
+  loaded_.clear();
+}
+
+CK_RV Process::start(unsigned index) {
+  Consumer& consumer = consumers_[index];
+  CK_RV rv = CKR_OK;
+  Modules modules = enter(index, rv);
   if (rv == CKR_OK) {
     modules = acquireFor(modules);
     {
@@ -134,8 +166,11 @@ CK_RV Process::start(Consumer& consumer) {
     }
     for (auto& module : modules) {
       auto worker = module->worker();
-      if (module->config().critical && (worker == nullptr || !worker->running()))
-        rv = module->failureValue();
+      if (worker != nullptr && worker->running()) continue;
+      // Without the only one that it sees a consumer has nothing.
+      if (!module->config().critical && Consumers::moduleOf(index) == nullptr) continue;
+      rv = module->failureValue();
+      setMessage(module->config().name + ": " + module->failure());
     }
     // Ids are given in the order of the first look.
     if (rv == CKR_OK) (void)refreshSlots(modules, false);
@@ -147,11 +182,27 @@ CK_RV Process::start(Consumer& consumer) {
       Module::release(modules);
     }
   }
-  if (rv != CKR_OK) {
-    std::lock_guard lock(mutex_);
-    if (--users_ == 0) modules_.clear();
-  }
+  if (rv != CKR_OK) leave();
   return rv;
+}
+
+Process::Modules Process::start(const std::vector<unsigned>& consumers) {
+  Modules all;
+  all.reserve(consumers.size());
+  try {
+    CK_RV ignored = CKR_OK;
+    for (unsigned consumer : consumers) all.push_back(enter(consumer, ignored).front());
+  } catch (...) {
+    for (std::size_t i = 0; i < all.size(); ++i) leave();
+    throw;
+  }
+  Module::acquire(all);
+  return all;
+}
+
+void Process::letGo(const Modules& modules) {
+  Module::release(modules);
+  for (std::size_t i = 0; i < modules.size(); ++i) leave();
 }
 
 CK_RV Process::initialize(unsigned index) {
@@ -168,7 +219,7 @@ CK_RV Process::initialize(unsigned index) {
   slotEvents_.begin(index);
   CK_RV rv;
   try {
-    rv = start(consumer);
+    rv = start(index);
   } catch (const std::bad_alloc&) {
     rv = CKR_HOST_MEMORY;
   }
@@ -202,10 +253,7 @@ CK_RV Process::finalize(unsigned index) {
     consumer.modules = nullptr;
   }
   Module::release(*modules, began);
-  {
-    std::lock_guard lock(mutex_);
-    if (--users_ == 0) modules_.clear();
-  }
+  leave();
   {
     std::lock_guard lock(consumer.mutex);
     consumer.phase = Phase::Idle;

@@ -14,6 +14,7 @@
 
 #include "ipc/log.h"
 #include "proxy/consumers.h"
+#include "proxy/coordinate.h"
 #include "proxy/module.h"
 #include "proxy/sessions.h"
 #include "proxy/slot_events.h"
@@ -60,8 +61,14 @@ class Process {
   std::shared_ptr<Module> moduleOf(unsigned consumer, CK_SLOT_ID slot,
                                    CK_SLOT_ID& moduleSlot) const;
 
+  /// Starts the modules of consumers that were loaded and will be initialised next, side by side,
+  /// and keeps them until they are handed to letGo(). One that does not start fails there.
+  Modules start(const std::vector<unsigned>& consumers);
+  void letGo(const Modules& modules);
+
   Sessions& sessions() { return sessions_; }
   SlotEvents& slotEvents() { return slotEvents_; }
+  Coordinator& coordinator() { return coordinator_; }
   LogLevel logLevel() const { return logLevel_; }
 
   /// Closes a consumer's sessions, of one slot or, with 0, of all, and with them ends its login. With
@@ -89,17 +96,23 @@ class Process {
     std::shared_ptr<const Modules> modules;  // null while it has none; guarded by mutex_ below
   };
 
-  Modules loadModules(CK_RV& refused);
-  CK_RV start(Consumer& consumer);
+  Modules loadModules();
+  Modules enter(unsigned consumer, CK_RV& rv);
+  Modules seenBy(unsigned consumer, CK_RV& rv);
+  void leave();
+  CK_RV start(unsigned index);
   Modules acquireFor(const Modules& configured);
 
   LogLevel logLevel_ = LogLevel::Off;
   std::array<Consumer, MAX_CONSUMERS> consumers_;
   Sessions sessions_;
   SlotEvents slotEvents_;
+  Coordinator coordinator_;
   mutable std::mutex mutex_;
-  Modules modules_;     // as configured
-  unsigned users_ = 0;  // consumers that are initialised or at it
+  Modules modules_;  // as configured
+  Modules loaded_;   // those that are not, or not for this program, and were loaded all the same
+  std::string refusal_;  // why nobody who sees all modules is initialised, if so
+  unsigned users_ = 0;   // consumers that are initialised or at it
 };
 
 /// Reads the slots of all modules again, all at once, and gives new ones an id: module by module,
