@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  *
- * What a program does that has its PKCS#11 modules from bulkhead.h: every function once and more, in
- * what C and C++ have in common, with the PKCS#11 header of whoever compiles it.
+ * What a program does that has its PKCS#11 modules from bulkhead.h: every function once and more,
+ * in what C and C++ have in common, with the PKCS#11 header of whoever compiles it.
  *
  * Usage: program MODULE TOKEN: the name of a configured module, and a token of it without login.
  */
@@ -16,7 +16,7 @@
 
 static int failures = 0;
 
-static void check(int holds, const char *what) {
+static void check(int holds, const char* what) {
   if (holds) return;
   ++failures;
   fprintf(stderr, "not so: %s (%s)\n", what, bulkhead_message());
@@ -25,7 +25,7 @@ static void check(int holds, const char *what) {
 
 #ifdef CKR_OK
 /* The number of tokens of that label that a list shows. */
-static int tokens(CK_FUNCTION_LIST *list, const char *label) {
+static int tokens(CK_FUNCTION_LIST* list, const char* label) {
   CK_SLOT_ID slots[64];
   CK_ULONG count = 64;
   CK_ULONG i;
@@ -40,14 +40,14 @@ static int tokens(CK_FUNCTION_LIST *list, const char *label) {
   return found;
 }
 
-static void uses(CK_FUNCTION_LIST *list, const char *label) {
+static void uses(CK_FUNCTION_LIST* list, const char* label) {
   CK_INFO info;
   CHECK(tokens(list, label) == 1);
   CHECK(list->C_GetInfo(&info) == CKR_OK);
   CHECK(memcmp(info.libraryDescription, "bulkhead", 8) != 0);
 }
 #else
-static void uses(CK_FUNCTION_LIST *list, const char *label) {
+static void uses(CK_FUNCTION_LIST* list, const char* label) {
   (void)list;
   (void)label;
 }
@@ -56,11 +56,11 @@ static void uses(CK_FUNCTION_LIST *list, const char *label) {
 #define CKR_CRYPTOKI_NOT_INITIALIZED 0x190UL
 #endif
 
-int main(int argc, char **argv) {
-  CK_FUNCTION_LIST *list;
-  CK_FUNCTION_LIST *same;
-  CK_FUNCTION_LIST **all;
-  CK_FUNCTION_LIST **one;
+int main(int argc, char** argv) {
+  CK_FUNCTION_LIST* list;
+  CK_FUNCTION_LIST* same;
+  CK_FUNCTION_LIST** all;
+  CK_FUNCTION_LIST** one;
   int seen = 0;
 
   if (argc != 3) {
@@ -70,7 +70,8 @@ int main(int argc, char **argv) {
 
   CHECK(bulkhead_module_load("no-such-module", 0) == NULL);
   CHECK(bulkhead_message()[0] != '\0');
-  CHECK(strcmp(bulkhead_strerror(CKR_CRYPTOKI_NOT_INITIALIZED), "CKR_CRYPTOKI_NOT_INITIALIZED") == 0);
+  CHECK(strcmp(bulkhead_strerror(CKR_CRYPTOKI_NOT_INITIALIZED), "CKR_CRYPTOKI_NOT_INITIALIZED") ==
+        0);
 
   list = bulkhead_module_load(argv[1], 0);
   CHECK(list != NULL);
