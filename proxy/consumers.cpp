@@ -177,7 +177,6 @@ CK_FUNCTION_LIST* Consumers::load(const ModuleConfig* module, CK_VERSION version
 }
 
 void Consumers::release(unsigned consumer) {
-  states[consumer].initialized.store(false, std::memory_order_release);
   states[consumer].used.store(ticks.fetch_add(1) + 1, std::memory_order_release);
 }
 

@@ -101,14 +101,17 @@ Process::Modules Process::acquireFor(const Modules& configured) {
     return copy;
   };
   Modules modules = configured;
-  for (auto& module : modules)
-    if (module->perConsumer() && !module->claim()) module = copyOf(module);
+  std::vector<bool> settled(modules.size());
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    settled[i] = modules[i]->perConsumer();
+    if (settled[i] && !modules[i]->claim()) modules[i] = copyOf(modules[i]);
+  }
   Module::acquire(modules);
   // Only a worker's start tells what the policy says, so that two who come at once may both have
   // the first.
   Modules others, copies;
   for (std::size_t i = 0; i < modules.size(); ++i) {
-    if (modules[i] != configured[i] || !modules[i]->perConsumer() || modules[i]->claim()) continue;
+    if (settled[i] || !modules[i]->perConsumer() || modules[i]->claim()) continue;
     others.push_back(modules[i]);
     modules[i] = copyOf(modules[i]);
     copies.push_back(modules[i]);
