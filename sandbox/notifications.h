@@ -7,7 +7,6 @@
 // mode or owner.
 #pragma once
 
-#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <chrono>
@@ -22,6 +21,7 @@
 #include "ipc/result.h"
 #include "sandbox/file_changes.h"
 #include "sandbox/policy.h"
+#include "sandbox/syscall_arguments.h"
 
 struct seccomp_notif;
 
@@ -66,16 +66,12 @@ class Notifications {
 
   void answer(std::uint64_t id, int error, bool proceed = false);
   bool stillThere(std::uint64_t id) const;
-  std::optional<std::string> textAt(pid_t thread, std::uint64_t address) const;
-  bool read(pid_t thread, std::uint64_t address, void* to, std::size_t size) const;
-  std::string locationOf(pid_t thread, std::uint64_t instruction) const;
-  std::string argumentsOf(const ::seccomp_notif& notification, const std::string& name) const;
+  static ReadMemory memoryOf(const ::seccomp_notif& notification);
   /// True when the notification was a connect() that is allowed or is refused quietly.
   bool connect(const ::seccomp_notif& notification);
   /// True when the notification was a change that is made, or that the kernel would refuse.
   bool changeFile(const ::seccomp_notif& notification, const std::string& name);
   Descriptor descriptorOf(std::uint64_t number) const;
-  bool allowed(const sockaddr_storage& address, socklen_t size) const;
   void resolve();
 
   Descriptor listener_;
@@ -84,7 +80,7 @@ class Notifications {
   FileChanges changes_;
   std::vector<Pending> pending_;
   std::map<std::pair<int, std::uint64_t>, unsigned> seen_;
-  std::vector<std::vector<std::byte>> addresses_;
+  std::vector<SocketAddress> addresses_;
   std::chrono::steady_clock::time_point resolved_{};
   std::uint64_t count_ = 0;
 };
