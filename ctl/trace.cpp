@@ -35,7 +35,7 @@ using sandbox::Policy;
 
 // Calls that name a path for which a policy needs a line. What only asks about a path (stat,
 // access, readlink) is not among them: Landlock has no say over it.
-constexpr std::string_view OPENING[] = {"open", "openat", "openat2"};
+constexpr std::string_view OPENING[] = {"open", "openat"};
 constexpr std::string_view CHANGING[] = {"creat",    "mkdir",     "mkdirat",  "rmdir", "unlink",
                                          "unlinkat", "rename",    "renameat", "link",  "linkat",
                                          "symlink",  "symlinkat", "renameat2"};
@@ -151,12 +151,11 @@ void Recording::add(const LogLine& line, const std::string& workingDirectory) {
   if (path.size() > 1 && path.ends_with('/')) path.pop_back();
   PathUse& use = paths[path];
   std::uint64_t flags = arguments.after.empty() ? 0 : arguments.after[0];
-  bool known = line.syscall != "openat2";  // its flags are behind a pointer
   if (running)
     ++use.runs;
-  else if (changing || (known && (flags & O_CREAT) != 0))
+  else if (changing || (flags & O_CREAT) != 0)
     ++use.changes;
-  else if (known && (flags & O_ACCMODE) != O_RDONLY)
+  else if ((flags & O_ACCMODE) != O_RDONLY)
     ++use.writes;
   else
     ++use.reads;

@@ -36,10 +36,10 @@ std::optional<unsigned> pathArgument(const std::string& name) {
       name == "chroot" || name == "mknod" || name == "symlink" || name == "link" ||
       name == "readlink" || name == "truncate" || name == "swapon")
     return 0;
-  if (name == "openat" || name == "openat2" || name == "newfstatat" || name == "faccessat2" ||
-      name == "faccessat" || name == "mkdirat" || name == "unlinkat" || name == "renameat2" ||
-      name == "renameat" || name == "execveat" || name == "mknodat" || name == "linkat" ||
-      name == "fchmodat" || name == "fchownat" || name == "readlinkat")
+  if (name == "openat" || name == "newfstatat" || name == "faccessat2" || name == "faccessat" ||
+      name == "mkdirat" || name == "unlinkat" || name == "renameat2" || name == "renameat" ||
+      name == "execveat" || name == "mknodat" || name == "linkat" || name == "fchmodat" ||
+      name == "fchownat" || name == "readlinkat")
     return 1;
   return std::nullopt;
 }
