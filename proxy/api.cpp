@@ -168,17 +168,30 @@ const ModuleConfig* configOf(CK_FUNCTION_LIST* list) {
 class Started {
  public:
   Started(Process& process, Lists lists) : process_(process) {
-    std::vector<unsigned> consumers;
     for (; *lists != nullptr; ++lists)
-      if (auto consumer = Consumers::loaded(*lists)) consumers.push_back(*consumer);
-    modules_ = process.start(consumers);
+      if (auto consumer = Consumers::loaded(*lists)) consumers_.push_back(*consumer);
+    modules_ = process.start(consumers_);
   }
   Started(const Started&) = delete;
   Started& operator=(const Started&) = delete;
   ~Started() { process_.letGo(modules_); }
 
+  /// bulkhead_initialize(), but what did not start is not started a second time.
+  CK_RV initialize(CK_FUNCTION_LIST* list) const {
+    auto consumer = Consumers::loaded(list);
+    auto found = std::find(consumers_.begin(), consumers_.end(), consumer);
+    if (found == consumers_.end() || process_.active(*consumer))
+      return proxy::initialize(list, nullptr);
+    const Module& module = *modules_[static_cast<std::size_t>(found - consumers_.begin())];
+    if (auto worker = module.worker(); worker != nullptr && worker->running())
+      return proxy::initialize(list, nullptr);
+    setMessage(module.config().name + ": " + module.failure());
+    return module.failureValue();
+  }
+
  private:
   Process& process_;
+  std::vector<unsigned> consumers_;
   Process::Modules modules_;
 };
 
@@ -193,7 +206,7 @@ CK_RV initializeAll(Lists lists) {
   std::string why;
   for (Lists one = lists; *one != nullptr; ++one) {
     setMessage({});
-    CK_RV rv = initialize(*one, nullptr);
+    CK_RV rv = started.initialize(*one);
     (rv == CKR_OK ? good : bad).push_back(*one);
     if (rv != CKR_OK) why = message();
     if (rv == CKR_OK || !isCritical(*one)) continue;

@@ -269,10 +269,10 @@ CK_RV guarded(unsigned consumer, const typename ipc::Line<F>::Args& args) noexce
     if constexpr (F == Function::C_GetFunctionList) {
       return Consumers::functionList(consumer, std::get<0>(args));
     } else if constexpr (F == Function::C_GetInterfaceList) {
-      return Consumers::interfaceList(std::get<0>(args), std::get<1>(args));
+      return Consumers::interfaceList(std::get<0>(args), std::get<1>(args), consumer);
     } else if constexpr (F == Function::C_GetInterface) {
       return Consumers::interface(std::get<0>(args), std::get<1>(args), std::get<2>(args),
-                                  std::get<3>(args));
+                                  std::get<3>(args), consumer);
     } else {
       return dispatch<F>(consumer, args);
     }

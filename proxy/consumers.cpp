@@ -113,6 +113,11 @@ std::optional<unsigned> take(CK_VERSION version, const ModuleConfig* module = nu
   return std::nullopt;
 }
 
+// Who gets interfaces: whoever asks through a list of one module, else a new consumer.
+std::optional<unsigned> receiver(std::optional<unsigned> caller, CK_VERSION version) {
+  return caller && Consumers::moduleOf(*caller) != nullptr ? caller : take(version);
+}
+
 bool same(CK_VERSION a, CK_VERSION b) {
   return a.major == b.major && a.minor == b.minor;
 }
@@ -133,21 +138,22 @@ CK_RV Consumers::functionList(unsigned consumer, CK_FUNCTION_LIST_PTR_PTR out) {
   return CKR_OK;
 }
 
-CK_RV Consumers::interfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count) {
+CK_RV Consumers::interfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count,
+                               std::optional<unsigned> caller) {
   if (count == nullptr) return CKR_ARGUMENTS_BAD;
   constexpr CK_ULONG NUMBER = std::size(Lists{}.interfaces);
   CK_ULONG room = *count;
   *count = NUMBER;
   if (list == nullptr) return CKR_OK;
   if (room < NUMBER) return CKR_BUFFER_TOO_SMALL;
-  auto consumer = take({3, 2});
+  auto consumer = receiver(caller, {3, 2});
   if (!consumer) return CKR_HOST_MEMORY;
   std::memcpy(list, lists[*consumer].interfaces, sizeof lists[*consumer].interfaces);
   return CKR_OK;
 }
 
 CK_RV Consumers::interface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTERFACE_PTR_PTR out,
-                           CK_FLAGS flags) {
+                           CK_FLAGS flags, std::optional<unsigned> caller) {
   if (out == nullptr) return CKR_ARGUMENTS_BAD;
   if (name != nullptr && std::strcmp(reinterpret_cast<const char*>(name),
                                      reinterpret_cast<const char*>(standardName)) != 0)
@@ -160,7 +166,7 @@ CK_RV Consumers::interface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTE
   if (same(wanted, {3, 1})) wanted = {3, 0};
   for (std::size_t i = 0; i < std::size(VERSIONS); ++i) {
     if (!same(wanted, VERSIONS[i])) continue;
-    auto consumer = take(wanted);
+    auto consumer = receiver(caller, wanted);
     if (!consumer) return CKR_HOST_MEMORY;
     *out = &lists[*consumer].interfaces[i];
     return CKR_OK;

@@ -24,12 +24,15 @@ class Consumers {
   static CK_RV functionList(CK_FUNCTION_LIST_PTR_PTR out);
   static CK_RV functionList(unsigned consumer, CK_FUNCTION_LIST_PTR_PTR out);
 
-  /// C_GetInterfaceList: one new consumer with a list of each version (PKCS#11 3.2, 5.4.4).
-  static CK_RV interfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count);
+  /// C_GetInterfaceList: one new consumer with a list of each version (PKCS#11 3.2, 5.4.4). Called
+  /// through a list that was loaded, it yields that list's consumer.
+  static CK_RV interfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count,
+                             std::optional<unsigned> caller = std::nullopt);
 
-  /// C_GetInterface: a new consumer with the version asked for, 3.2 by default (5.4.5).
+  /// C_GetInterface: a new consumer with the version asked for, 3.2 by default (5.4.5). The same
+  /// holds for `caller`.
   static CK_RV interface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTERFACE_PTR_PTR out,
-                         CK_FLAGS flags);
+                         CK_FLAGS flags, std::optional<unsigned> caller = std::nullopt);
 
   /// A new consumer that sees one module only; `module` is one that is never destroyed. Its list is
   /// not handed out again before release(). Null when all lists are in use.

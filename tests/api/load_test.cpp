@@ -203,6 +203,18 @@ TEST_F(Load, WithTheNewerVersion) {
   EXPECT_EQ(newer->version.major, 3);
   EXPECT_EQ(newer->version.minor, 2);
   ASSERT_EQ(bulkhead_initialize(list, nullptr), CKR_OK);
+  // Its other lists are the same consumer's.
+  CK_FUNCTION_LIST* older = nullptr;
+  CK_INTERFACE* interface = nullptr;
+  CK_INTERFACE interfaces[3];
+  CK_ULONG count = 3;
+  ASSERT_EQ(list->C_GetFunctionList(&older), CKR_OK);
+  ASSERT_EQ(newer->C_GetInterface(nullptr, nullptr, &interface, 0), CKR_OK);
+  ASSERT_EQ(newer->C_GetInterfaceList(interfaces, &count), CKR_OK);
+  EXPECT_EQ(interface->pFunctionList, list);
+  EXPECT_EQ(interfaces[0].pFunctionList, list);
+  EXPECT_STREQ(bulkhead_module_name(older), "softhsm2");
+  EXPECT_EQ(slots(older), slots(list));
   {
     Session session(list, *slotOf(list, "one"));
     EXPECT_EQ(newer->C_SessionCancel(session, 0), CKR_FUNCTION_NOT_SUPPORTED);
@@ -427,6 +439,7 @@ TEST_F(Load, TakesOutWhatFailsAndIsNotCritical) {
   CK_FUNCTION_LIST* failing = lists[1];
   EXPECT_EQ(bulkhead_modules_initialize(lists), CKR_OK);
   EXPECT_TRUE(says("aaa: "));
+  EXPECT_TRUE(says("NoSuchKey"));
   EXPECT_EQ(names(lists), (Names{"softhsm2", "slow"}));
   EXPECT_EQ(bulkhead_module_name(failing), nullptr) << "it is released";
   EXPECT_TRUE(slotOf(lists[0], "one"));
