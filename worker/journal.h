@@ -12,9 +12,9 @@
 
 namespace bulkhead::worker {
 
-/// What happened, as the message catalog in data/ explains it.
+/// What happened, as the message catalog in data/ explains it. A first start is no news.
 namespace message_id {
-inline constexpr const char* STARTED = "c1d5f2a7a0f54e2d9a3c0c8d9b6e4f10";
+inline constexpr const char* RESTARTED = "c1d5f2a7a0f54e2d9a3c0c8d9b6e4f10";
 inline constexpr const char* FAILED = "7f0a9de3c2b6480c8b1f5d7e6a94c321";
 inline constexpr const char* DIED = "2b8e6f04d1a94c7fb5e39a6d0c7182f5";
 inline constexpr const char* VIOLATION = "e94c0b7d52f1463aa8d06c3f7e1b95a8";

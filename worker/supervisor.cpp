@@ -36,6 +36,8 @@ using ipc::Clock;
 
 // How long the worker of a host that died has for its module's C_Finalize.
 constexpr std::chrono::milliseconds ORPHAN_GRACE{300};
+// How long a worker may take to be dead, in milliseconds, from when it closes its sockets.
+constexpr int DEATH_GRACE = 50;
 constexpr std::size_t MAX_OUTPUT_LINES = 1000;
 constexpr long SYS_PIDFD_OPEN = 434;
 constexpr long SYS_CLOSE_RANGE = 436;
@@ -334,7 +336,9 @@ void Supervisor::onHostMessage() {
       expected_ = true;
       endWorker("the host is done with it");
     } else {
-      endWorker(why);
+      // What the host saw may be how a death begins: then that is what there is to tell.
+      pollfd dying{worker_.get(), POLLIN, 0};
+      if (::poll(&dying, 1, DEATH_GRACE) == 0) endWorker(why);
     }
   } else if (message.isLog()) {
     log(static_cast<LogLevel>(message.getLog().getLevel()), message.getLog().getText().cStr());
@@ -365,6 +369,9 @@ void Supervisor::onWorkerReport() {
           policy_);
     confined_ = true;
     tellUnplaced();
+    if (start_.restarts > 0)
+      log(LogLevel::Info, "started again", message_id::RESTARTED,
+          {{"BULKHEAD_RESTARTS", std::to_string(start_.restarts)}});
     char go = 1;
     (void)::send(report_.get(), &go, 1, MSG_NOSIGNAL);
   }
@@ -480,12 +487,14 @@ void Supervisor::reportDeath(int status) {
   fields.emplace_back("BULKHEAD_VIOLATIONS",
                       std::to_string(notifications_ ? notifications_->count() : 0));
 
+  // One that was quicker than our signal died by itself.
+  bool ended = !endedBecause_.empty() && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
   bool clean = expected_ || failed_ || (!host_ && !WIFSIGNALED(status));
   std::string text = "worker " + how;
   if (!running.empty()) text += " in " + running;
-  if (!endedBecause_.empty()) text += ": " + endedBecause_;
+  if (ended) text += ": " + endedBecause_;
   log(clean ? LogLevel::Debug : LogLevel::Warning, text,
-      endedBecause_.empty() ? message_id::DIED : message_id::KILLED, fields);
+      ended ? message_id::KILLED : message_id::DIED, fields);
   if (!host_) return;
   capnp::MallocMessageBuilder message;
   message.initRoot<ipc::wire::Control>().setEnded(text);

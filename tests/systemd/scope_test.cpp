@@ -4,30 +4,22 @@
 // one that hangs, and none. Runs beside a manager of its own: with_manager.
 #include "sandbox/scope.h"
 
-#include <stdio.h>
-
 #include <nlohmann/json.hpp>
 
 #include "tests/hostile/rig.h"
+#include "tests/systemd/process.h"
 
 namespace bulkhead {
 namespace {
 
 using hostile::Rig;
 using hostile::timeOf;
+using test::output;
+using test::Stopped;
 using Json = nlohmann::json;
 
 // Without the limits of processes there is only the scope.
 constexpr const char* ONLY_SCOPE = "[Layers]\nPrefer=~limits\n";
-
-std::string output(const std::string& command) {
-  std::string text;
-  FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return text;
-  for (int c; (c = ::fgetc(pipe)) != EOF;) text += static_cast<char>(c);
-  ::pclose(pipe);
-  return text;
-}
 
 /// The cgroup of a process for one controller, "" for the unified hierarchy.
 std::string groupOf(pid_t pid, const std::string& controller) {
@@ -52,22 +44,17 @@ bool inScope(const std::string& module) {
   return units.ends_with("/" + sandbox::scopeName(module, pid));
 }
 
-/// A process that stands still for a while.
-class Stopped {
- public:
-  explicit Stopped(pid_t pid) : pid_(pid) {
-    ::kill(pid_, SIGSTOP);
-    EXPECT_TRUE(test::eventually([&] {
-      return test::procField("/proc/" + std::to_string(pid_) + "/status", "State")[0] == 'T';
-    }));
+/// Initialises until the manager was in time, which on a busy machine takes another try.
+void initializeInTime(Rig& rig) {
+  auto late = [&] { return rig.log().rfind("the service manager: Connection timed out"); };
+  for (int i = 0; i < 20; ++i) {
+    std::size_t before = late();
+    ASSERT_EQ(rig.initialize(), CKR_OK);
+    if (late() == before) return;
+    ASSERT_EQ(rig.finalize(), CKR_OK);
   }
-  Stopped(const Stopped&) = delete;
-  Stopped& operator=(const Stopped&) = delete;
-  ~Stopped() { ::kill(pid_, SIGCONT); }
-
- private:
-  pid_t pid_;
-};
+  FAIL() << rig.log();
+}
 
 pid_t manager() {
   return ::atoi(::getenv("MANAGER_PID"));
@@ -76,16 +63,28 @@ pid_t bus() {
   return ::atoi(output("systemctl --user show --value -p MainPID dbus.service").c_str());
 }
 
+Json bulkheadctl(const std::string& command, const std::string& module) {
+  return Json::parse(output(::getenv("BULKHEADCTL") + (" --json " + command) + " " + module));
+}
+
+/// How bad `bulkheadctl security` finds one of its checks.
+double badness(const std::string& module, const std::string& check) {
+  const Json all = bulkheadctl("security", module);
+  for (const Json& one : all.at(0).at("checks"))
+    if (one["check"] == check) return one["badness"];
+  return -1;
+}
+
 TEST(Scope, MemoryBeyondTheLimitEndsTheWorker) {
   Rig rig;
   rig.configure("oom@C_GenerateRandom", "", "[Limits]\nMemoryMax=192M\n" + std::string(ONLY_SCOPE));
-  ASSERT_EQ(rig.initialize(), CKR_OK);
+  initializeInTime(rig);
   ASSERT_TRUE(inScope(rig.evil())) << rig.log();
   CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
   std::string text;
   EXPECT_EQ(rig.random(session, text), CKR_DEVICE_REMOVED);
   EXPECT_TRUE(rig.logs("worker was ended by SIGKILL in C_GenerateRandom")) << rig.log();
-  EXPECT_EQ(rig.log().find("not in force"), std::string::npos) << rig.log();
+  EXPECT_EQ(rig.log().find("not enforced"), std::string::npos) << rig.log();
 
   // The next worker has a scope of its own.
   session = rig.open(rig.evilSlot());
@@ -97,7 +96,7 @@ TEST(Scope, TasksAreLimited) {
   Rig rig;
   rig.configure("try:threads@C_GenerateRandom", "",
                 "[Limits]\nTasksMax=16\n" + std::string(ONLY_SCOPE));
-  ASSERT_EQ(rig.initialize(), CKR_OK);
+  initializeInTime(rig);
   pid_t pid = test::workerOf(rig.evil());
   EXPECT_EQ(test::readFile(directoryOf(pid, "pids") + "/pids.max"), "16\n");
   CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
@@ -111,7 +110,7 @@ TEST(Scope, ProcessorTimeIsLimited) {
   Rig rig;
   rig.configure("spin@C_GenerateRandom", "CallTimeoutSec=C_GenerateRandom:2",
                 "[Limits]\nCPUQuota=20%\n");
-  ASSERT_EQ(rig.initialize(), CKR_OK);
+  initializeInTime(rig);
   std::string directory = directoryOf(test::workerOf(rig.evil()), "cpu");
   CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
   std::thread call([&] {
@@ -131,7 +130,7 @@ TEST(Scope, ProcessorTimeIsLimited) {
 TEST(Scope, HoldsTheWorkerAloneAndEndsWithIt) {
   Rig rig;
   rig.configure("none@none", "", "[Limits]\nMemoryMax=512M\nTasksMax=200\nCPUQuota=150%\n");
-  ASSERT_EQ(rig.initialize(), CKR_OK);
+  initializeInTime(rig);
   pid_t worker = test::workerOf(rig.evil());
   ASSERT_TRUE(inScope(rig.evil())) << rig.log();
   std::string scope = sandbox::scopeName(rig.evil(), worker);
@@ -150,7 +149,7 @@ TEST(Scope, HoldsTheWorkerAloneAndEndsWithIt) {
 TEST(Scope, LibsystemdIsInTheSupervisorAndNotInTheWorker) {
   Rig rig;
   rig.configure("none@none", "", "[Limits]\nTasksMax=200\n");
-  ASSERT_EQ(rig.initialize(), CKR_OK);
+  initializeInTime(rig);
   pid_t worker = test::workerOf(rig.evil());
   std::string supervisor = test::procField("/proc/" + std::to_string(worker) + "/status", "PPid");
   auto maps = [](const std::string& pid) { return test::readFile("/proc/" + pid + "/maps"); };
@@ -166,9 +165,9 @@ TEST(Scope, IsMadeForALimitOrWhenItIsRequired) {
         {"[Limits]\nTasksMax=200\n[Layers]\nPrefer=~cgroup\n", false}}) {
     Rig rig;
     rig.configure("none@none", "", sections);
-    ASSERT_EQ(rig.initialize(), CKR_OK);
+    initializeInTime(rig);
     EXPECT_EQ(inScope(rig.evil()), expected) << sections << rig.log();
-    EXPECT_EQ(rig.log().find("cgroup"), std::string::npos) << rig.log();
+    EXPECT_TRUE(expected || rig.log().find("cgroup") == std::string::npos) << rig.log();
   }
 }
 
@@ -224,6 +223,8 @@ TEST(Scope, WithoutAManagerTheLayerIsMissing) {
         rig.logs("layer cgroup is not in force: no service manager: systemd is not "
                  "running; nothing holds TasksMax= CPUQuota="))
         << rig.log();
+    for (const char* check : {"cgroup", "TasksMax=", "CPUQuota="})
+      EXPECT_EQ(badness(rig.evil(), check), 1) << check;
   }
   {
     Rig rig;
@@ -236,10 +237,13 @@ TEST(Scope, WithoutAManagerTheLayerIsMissing) {
 
 TEST(Scope, IsExplained) {
   Rig rig;
+  rig.configure("none@none", "", "[Limits]\nCPUQuota=50%\n");
+  EXPECT_EQ(badness(rig.evil(), "cgroup"), 0);
+  EXPECT_EQ(badness(rig.evil(), "CPUQuota="), 0);
+  EXPECT_EQ(badness(rig.evil(), "TasksMax="), 1);
   rig.configure("none@none", "", "[Limits]\nMemoryMax=512M\n");
-  const std::string ctl = ::getenv("BULKHEADCTL");
   auto layer = [&] {
-    Json explained = Json::parse(output(ctl + " --json explain " + rig.evil()), nullptr, false);
+    Json explained = bulkheadctl("explain", rig.evil());
     for (const Json& one : explained.value("layers", Json::array()))
       if (one["name"] == "cgroup") return one;
     return Json::object();
@@ -256,7 +260,7 @@ TEST(Scope, IsExplained) {
 TEST(Toothless, LimitsThatNothingEnforcesAreTold) {
   Rig rig;
   rig.configure("none@none", "", "[Limits]\nTasksMax=200\nCPUQuota=50%\n");
-  ASSERT_EQ(rig.initialize(), CKR_OK);
+  initializeInTime(rig);
   // systemd believes in them.
   ASSERT_TRUE(inScope(rig.evil())) << rig.log();
   auto scope = sandbox::scopeName(rig.evil(), test::workerOf(rig.evil()));
@@ -271,7 +275,7 @@ TEST(Toothless, LimitsThatNothingEnforcesAreTold) {
 TEST(Toothless, NoWorkerThatRequiresThem) {
   Rig rig;
   rig.configure("none@none", "", "[Limits]\nMemoryMax=512M\n[Layers]\nRequire=cgroup\n");
-  ASSERT_EQ(rig.initialize(), CKR_OK);
+  initializeInTime(rig);
   EXPECT_TRUE(test::slots(rig.functions()).empty());
   EXPECT_TRUE(
       rig.logs("required layer cgroup: MemoryMax= accepted by the service manager and not "
