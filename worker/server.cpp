@@ -88,7 +88,8 @@ Module::AnyFunction functionFor(const Server& server, Function f, bool& takesTur
   ::_exit(70);
 }
 
-void serveOne(Server& server, ipc::Channel& channel, ipc::Arena& arena, unsigned slot, pid_t tid) {
+// False when nobody waits for the reply any more: the host has given the call up, and its channel.
+bool serveOne(Server& server, ipc::Channel& channel, ipc::Arena& arena, unsigned slot, pid_t tid) {
   {
     capnp::FlatArrayMessageReader message(channel.received(),
                                           ipc::readerOptions(channel.received()));
@@ -110,11 +111,11 @@ void serveOne(Server& server, ipc::Channel& channel, ipc::Arena& arena, unsigned
       DISPATCHER.table[index](codec, request, reply, function);
       server.activity.set(slot, tid, Activity::IDLE);
     }
-    if (channel.send(frame, channel.sequence(), std::nullopt) != ipc::Exchange::Done)
-      ::pthread_exit(nullptr);
+    if (channel.send(frame, channel.sequence(), std::nullopt) != ipc::Exchange::Done) return false;
   }
   arena.reset();
   channel.forget();
+  return true;
 }
 
 // noexcept: an exception that a module lets out ends the worker where it was thrown.
@@ -127,7 +128,7 @@ void serveChannel(Server& server, Descriptor socket, unsigned slot) noexcept {
          ipc::Exchange::Done) {
     look = channel.lone();
     try {
-      serveOne(server, channel, arena, slot, tid);
+      if (!serveOne(server, channel, arena, slot, tid)) return;
     } catch (const kj::Exception& e) {
       giveUp(e.getDescription().cStr());
     } catch (const ipc::Malformed& e) {
