@@ -22,14 +22,14 @@ CK_RV Module::failureValue() const {
   return failureValue_;
 }
 
-std::vector<CK_SLOT_ID> Module::lastSlots() const {
+std::vector<CK_SLOT_ID> Module::lastSlots(bool tokenPresent) const {
   std::lock_guard lock(mutex_);
-  return lastSlots_;
+  return lastSlots_[tokenPresent];
 }
 
-void Module::setLastSlots(std::vector<CK_SLOT_ID> slots) {
+void Module::setLastSlots(bool tokenPresent, std::vector<CK_SLOT_ID> slots) {
   std::lock_guard lock(mutex_);
-  lastSlots_ = std::move(slots);
+  lastSlots_[tokenPresent] = std::move(slots);
 }
 
 // Starts a worker if there is none and nobody else is at it. Whoever gets one completes the start

@@ -4,6 +4,7 @@
 // dies.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -62,9 +63,9 @@ class Module {
   /// The wait for the module's slot events.
   Watch& watch() { return watch_; }
 
-  /// The slots that the module listed last, in its order.
-  std::vector<CK_SLOT_ID> lastSlots() const;
-  void setLastSlots(std::vector<CK_SLOT_ID> slots);
+  /// The slots that the module listed last, in its order: all, or those with a token.
+  std::vector<CK_SLOT_ID> lastSlots(bool tokenPresent) const;
+  void setLastSlots(bool tokenPresent, std::vector<CK_SLOT_ID> slots);
 
   /// Who is logged in to a token, by consumer. A login belongs to the token and the process: the
   /// module hears of the first login and of the last logout.
@@ -90,7 +91,7 @@ class Module {
   std::deque<ipc::Clock::time_point> starts_;
   std::string failure_;
   CK_RV failureValue_ = CKR_GENERAL_ERROR;
-  std::vector<CK_SLOT_ID> lastSlots_;
+  std::array<std::vector<CK_SLOT_ID>, 2> lastSlots_;
   std::atomic<bool> perConsumer_{false};
   std::atomic<bool> claimed_{false};
   Watch watch_;

@@ -306,6 +306,7 @@ struct SlotQuery {
   ipc::HostCodec codec;
   Worker::Sent sent;
   bool answered = false;
+  bool silent = false;  // it runs and gives no answer
 };
 
 using GetSlotList = ipc::Line<ipc::Function::C_GetSlotList>::Args;
@@ -336,6 +337,7 @@ void askForSlots(std::vector<SlotQuery>& queries, bool tokenPresent, bool sizes)
                                                               arguments(query));
     query.sent = {};
     if (rv != CKR_OK) {
+      query.silent = query.worker->running();
       query.worker = nullptr;
     } else if (!sizes) {
       query.slots.resize(query.count);
@@ -359,9 +361,12 @@ std::vector<CK_SLOT_ID> refreshSlots(const std::vector<std::shared_ptr<Module>>&
 
   std::vector<CK_SLOT_ID> ids;
   for (SlotQuery& query : queries) {
-    if (query.answered && !tokenPresent) query.module->setLastSlots(query.slots);
-    if (!query.answered)
-      query.slots = tokenPresent ? std::vector<CK_SLOT_ID>{} : query.module->lastSlots();
+    if (query.answered)
+      query.module->setLastSlots(tokenPresent, query.slots);
+    else if (tokenPresent && !query.silent)
+      query.slots.clear();
+    else
+      query.slots = query.module->lastSlots(tokenPresent);
     for (CK_SLOT_ID slot : query.slots)
       if (auto id = Slots::idOf({query.module->config().name, slot})) ids.push_back(*id);
   }

@@ -116,8 +116,8 @@ class Process {
 };
 
 /// Reads the slots of all modules again, all at once, and gives new ones an id: module by module,
-/// in each module's own order. Of a module that does not answer within two seconds, or not at all,
-/// those that it listed last; with `tokenPresent`, none.
+/// in each module's own order. Of a module that does not answer within two seconds, those that it
+/// listed last; of one that does not run as well, but with `tokenPresent` none.
 std::vector<CK_SLOT_ID> refreshSlots(const std::vector<std::shared_ptr<Module>>& modules,
                                      bool tokenPresent);
 
