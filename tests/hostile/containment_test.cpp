@@ -444,6 +444,45 @@ INSTANTIATE_TEST_SUITE_P(Lengths, LieInAttributes,
                                          "type@C_GetAttributeValue",
                                          "pointer@C_GetAttributeValue"));
 
+// Whatever number an answer has, no memory is taken for it beyond the room that the call offered.
+class LieAboutSizes : public testing::TestWithParam<const char*> {};
+TEST_P(LieAboutSizes, CostsTheHostNoMemory) {
+  if (SANITIZED) GTEST_SKIP() << "a sanitizer takes memory as it likes";
+  EXPECT_EQ(inChild([] {
+              Rig rig;
+              rig.configure(GetParam());
+              if (rig.initialize() != CKR_OK) return 1;
+              CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+              CK_ULONG count = 0;
+              (void)rig->C_FindObjectsInit(session, nullptr, 0);
+              auto peak = [] {
+                return ::atol(test::procField("/proc/self/status", "VmPeak").c_str());
+              };
+              CK_OBJECT_HANDLE objects[4];
+              CK_MECHANISM_TYPE mechanisms[4];
+              CK_ULONG room = 4;
+              std::string text;
+              long before = peak();
+              (void)rig->C_GetMechanismList(rig.evilSlot(), mechanisms, &room);
+              (void)rig->C_FindObjects(session, objects, 4, &count);
+              (void)rig.digest(session);
+              (void)rig.random(session, text);
+              long after = peak();
+              if (after - before > 1024) {
+                std::printf("%ld KiB\n", after - before);
+                return 2;
+              }
+              return rig.finalize() == CKR_OK ? 0 : 3;
+            }),
+            0);
+}
+INSTANTIATE_TEST_SUITE_P(All, LieAboutSizes,
+                         testing::Values("frame-oversized@C_GenerateRandom",
+                                         "frame-segments@C_GenerateRandom",
+                                         "frame-list@C_GenerateRandom", "count@C_Digest",
+                                         "longer@C_Digest", "count@C_FindObjects",
+                                         "count@C_GetMechanismList"));
+
 TEST(Containment, AnAbsurdNumberOfSlotsIsNone) {
   Rig rig;
   rig.configure("count@C_GetSlotList");

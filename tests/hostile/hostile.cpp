@@ -214,6 +214,10 @@ void behave() {
   if (is("pthread-exit")) ::pthread_exit(nullptr);
   if (is("kill")) ::raise(SIGKILL);
   if (is("hang")) forEver();
+  if (is("hang-later")) {
+    static std::atomic<int> times{0};
+    if (++times > 4) forEver();
+  }
   if (is("spin"))
     for (;;) asm volatile("");
   if (is("stop")) ::raise(SIGSTOP);

@@ -411,6 +411,36 @@ TEST_F(HostOf, AStartNearTheLimitOfDescriptorsIsCleanWhateverIsLeft) {
   std::printf("two modules and four threads need %d descriptors\n", firstGood);
 }
 
+// A worker that runs and no channel to it, and no descriptor for one: each of many threads is told
+// so at once, and none waits for what others cannot get, either.
+TEST(HostWithoutDescriptors, IsToldAtOnceWhenItHasNoChannelEither) {
+  EXPECT_EQ(inChild([] {
+              ::alarm(60);
+              Rig rig;
+              rig.configure("hang-later@C_GetSlotList", "CallTimeoutSec=1h");
+              if (rig.initialize() != CKR_OK) return 1;
+              CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+              // The channel is given up together with the question.
+              if (test::slots(rig.functions()).size() != 1) return 2;
+              std::vector<int> fill;
+              for (int fd; (fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;)
+                fill.push_back(fd);
+              std::atomic<int> wrong{0};
+              std::vector<std::thread> threads;
+              for (int t = 0; t < 8; ++t)
+                threads.emplace_back([&] {
+                  for (auto end = Clock::now() + milliseconds(500); Clock::now() < end;)
+                    if (rig.digest(session) != CKR_HOST_MEMORY) ++wrong;
+                });
+              for (auto& thread : threads) thread.join();
+              for (int fd : fill) ::close(fd);
+              if (rig.digest(session) != CKR_OK) return 3;
+              if (rig.finalize() != CKR_OK) return 4;
+              return wrong == 0 ? 0 : 5;
+            }),
+            0);
+}
+
 // ---- hosts and threads ----
 
 // The deepest that the stack was used, of a thread that runs `body`.
