@@ -32,6 +32,8 @@ struct Bool : Takes<CK_BBOOL> {};
 struct BytesIn : Takes<CK_BYTE_PTR, CK_ULONG> {};
 struct Label : Takes<CK_BYTE_PTR> {};                   ///< 32 bytes, blank padded
 struct BytesOut : Takes<CK_BYTE_PTR, CK_ULONG_PTR> {};  ///< the two-call convention
+/// The same; of some mechanisms a struct that points to what lies behind it in the buffer.
+struct SignatureOut : Takes<CK_BYTE_PTR, CK_ULONG_PTR> {};
 struct Fill : Takes<CK_BYTE_PTR, CK_ULONG> {};          ///< filled entirely
 struct TemplateIn : Takes<CK_ATTRIBUTE_PTR, CK_ULONG> {};
 struct TemplateFill : Takes<CK_ATTRIBUTE_PTR, CK_ULONG> {};  ///< C_GetAttributeValue's
@@ -94,9 +96,9 @@ struct Local : Takes<T> {};  ///< never travels: the proxy answers, or it is NUL
   F(C_DigestKey,            2, 40, Session, Key)                                                   \
   F(C_DigestFinal,          2, 40, Session, BytesOut)                                              \
   F(C_SignInit,             2, 40, Session, Mechanism<>, Key)                                      \
-  F(C_Sign,                 2, 40, Session, BytesIn, BytesOut)                                     \
+  F(C_Sign,                 2, 40, Session, BytesIn, SignatureOut)                                 \
   F(C_SignUpdate,           2, 40, Session, BytesIn)                                               \
-  F(C_SignFinal,            2, 40, Session, BytesOut)                                              \
+  F(C_SignFinal,            2, 40, Session, SignatureOut)                                          \
   F(C_SignRecoverInit,      2, 40, Session, Mechanism<>, Key)                                      \
   F(C_SignRecover,          2, 40, Session, BytesIn, BytesOut)                                     \
   F(C_VerifyInit,           2, 40, Session, Mechanism<>, Key)                                      \

@@ -114,6 +114,49 @@ void dropPointers(const Shape& shape, std::byte* image, CK_ULONG size) {
   }
 }
 
+// Moves a struct that points to what lies behind it in one buffer: the pointers in it count from
+// `from`, and then from `to`. Whoever made it, nothing is read or written outside of the buffer,
+// and no pointer is left that leads out of it.
+class Move {
+ public:
+  Move(void* buffer, CK_ULONG size, std::uintptr_t from, std::uintptr_t to)
+      : buffer_(static_cast<std::byte*>(buffer)), size_(size), from_(from), to_(to) {}
+
+  void structs(const Shape& shape, CK_ULONG offset, CK_ULONG count) {
+    // Each behind the last: no pointer that is written here changes what another struct says.
+    if (offset < end_ || offset > size_ || count > (size_ - offset) / shape.size)
+      throw Malformed("a struct that leads out of its buffer");
+    end_ = offset + count * shape.size;
+    for (CK_ULONG i = 0; i < count; ++i)
+      for (const Field& field : shape.fields)
+        if (field.isPointer()) pointer(field, buffer_ + offset + i * shape.size);
+  }
+
+ private:
+  void pointer(const Field& field, std::byte* image) {
+    auto value = load<std::uintptr_t>(image + field.offset);
+    if (value == 0) return;
+    if (field.length.rule != Length::Rule::Field) throw Malformed("a pointer that can't be moved");
+    CK_ULONG n = load<CK_ULONG>(image + field.length.value);
+    CK_ULONG offset = value - from_;
+    bool inside = offset != 0 && offset <= size_;
+    // Nobody follows a pointer to nothing, so it may be anything.
+    store(image + field.offset, inside ? to_ + offset : 0);
+    if (n == 0) return;
+    if (!inside) throw Malformed("a pointer that leads out of its buffer");
+    if (field.kind == Kind::Nested)
+      structs(*field.shape, offset, n);
+    else if (field.kind != Kind::Bytes || n > size_ - offset)
+      throw Malformed("a pointer that leads out of its buffer");
+  }
+
+  std::byte* buffer_;
+  CK_ULONG size_;
+  std::uintptr_t from_;
+  std::uintptr_t to_;
+  CK_ULONG end_ = 0;  // of the structs so far
+};
+
 // What an attribute takes in a message besides its value, with room to spare.
 constexpr std::uint64_t WORDS_OF_AN_ATTRIBUTE = 8;
 
@@ -272,8 +315,8 @@ void HostCodec::mechanismAt(wire::Mechanism::Builder out, const CK_MECHANISM& me
 
 void HostCodec::messageParameter(Out out, const void* p, CK_ULONG length) {
   auto mechanism = out.initMechanism();
-  mechanism.setType(messageMechanism);
-  parameter(mechanism.initParameter(), messageMechanism, Use::Message, p, length, 0);
+  mechanism.setType(operationMechanism);
+  parameter(mechanism.initParameter(), operationMechanism, Use::Message, p, length, 0);
 }
 
 void HostCodec::parameter(wire::Parameter::Builder out, CK_MECHANISM_TYPE type, Use use,
@@ -333,7 +376,7 @@ void HostCodec::structure(wire::Parameter::Builder out, const Shape& shape, cons
       // A length that is cut off with the rest of a short struct can't be read, so nothing is.
       if (size >= shape.size) pointer(value, field, p, parent, depth);
     } else if (field.kind == Kind::Handle && within(field, size) &&
-               field.direction != Direction::Out) {
+               field.direction != Direction::Out && (size < shape.size || active(field.when, p))) {
       store(copy + field.offset,
             object(load<CK_OBJECT_HANDLE>(p + field.offset), CKR_KEY_HANDLE_INVALID));
     }
@@ -385,6 +428,17 @@ void HostCodec::pointer(wire::Value::Builder out, const Field& field, const std:
       return;
     }
   }
+}
+
+void HostCodec::signature(Out out) {
+  if (const Shape* shape = signatureOf(operationMechanism)) out.setNumber(indexOfShape(*shape));
+}
+
+void HostCodec::signatureBack(void* buffer, CK_ULONG size) {
+  const Shape* shape = signatureOf(operationMechanism);
+  if (shape == nullptr) return;
+  // Where the worker had it at nothing.
+  Move(buffer, size, 0, reinterpret_cast<std::uintptr_t>(buffer)).structs(*shape, 0, 1);
 }
 
 void HostCodec::exactBack(In in, void* buffer, std::size_t size) {
@@ -488,26 +542,26 @@ void HostCodec::attributeBack(wire::Attribute::Reader in, CK_ATTRIBUTE& attribut
   attribute.ulValueLen = length;
 }
 
-void HostCodec::mechanismBack(In in, const CK_MECHANISM* mechanism, Use use) {
+void HostCodec::mechanismBack(In in, const CK_MECHANISM* mechanism, Use use, CK_RV rv) {
   if (in.isNull()) return;
   if (!in.isMechanism() || mechanism == nullptr) throw Malformed("an unasked mechanism");
   auto own = load<CK_MECHANISM>(mechanism);
   parameterBack(in.getMechanism().getParameter(), own.mechanism, use, own.pParameter,
-                own.ulParameterLen);
+                own.ulParameterLen, rv);
 }
 
-void HostCodec::messageParameterBack(In in, void* p, CK_ULONG length) {
+void HostCodec::messageParameterBack(In in, void* p, CK_ULONG length, CK_RV rv) {
   if (in.isNull()) return;
   if (!in.isMechanism()) throw Malformed("an unasked parameter");
-  parameterBack(in.getMechanism().getParameter(), messageMechanism, Use::Message, p, length);
+  parameterBack(in.getMechanism().getParameter(), operationMechanism, Use::Message, p, length, rv);
 }
 
 void HostCodec::parameterBack(wire::Parameter::Reader in, CK_MECHANISM_TYPE type, Use use, void* p,
-                              CK_ULONG length) {
+                              CK_ULONG length, CK_RV rv) {
   if (p == nullptr || length == 0) throw Malformed("a change to a parameter that is not there");
   Layout layout = layoutOf(type, use, p, length);
   if (layout.kind == Layout::Kind::Shaped) {
-    structureBack(in, *layout.shape, static_cast<std::byte*>(p), length, nullptr);
+    structureBack(in, *layout.shape, static_cast<std::byte*>(p), length, nullptr, rv);
     return;
   }
   if (!writable(layout) || in.getImage().size() != length)
@@ -516,12 +570,18 @@ void HostCodec::parameterBack(wire::Parameter::Reader in, CK_MECHANISM_TYPE type
 }
 
 void HostCodec::structureBack(wire::Parameter::Reader in, const Shape& shape, std::byte* p,
-                              CK_ULONG size, const std::byte* parent) {
+                              CK_ULONG size, const std::byte* parent, CK_RV rv) {
   if (size < shape.size) throw Malformed("a change to a parameter that is cut short");
   auto values = in.getFields();
   if (values.size() != pointersOf(shape)) throw Malformed("wrong number of fields");
 
-  // Pointers first: the lengths that say how much they have room for may change below.
+  // The lengths that say how much a pointer has room for may change with what is written below.
+  std::vector<std::pair<const Field*, CK_ULONG>> rooms;
+  for (const Field& field : shape.fields)
+    if (field.isPointer() && field.direction != Direction::In && active(field.when, p) &&
+        load<const std::byte*>(p + field.offset) != nullptr)
+      rooms.emplace_back(&field, lengthOf(field, p, parent));
+
   unsigned next = 0;
   for (const Field& field : shape.fields) {
     if (!field.isPointer()) continue;
@@ -536,7 +596,7 @@ void HostCodec::structureBack(wire::Parameter::Reader in, const Shape& shape, st
       auto list = value.getParameters();
       for (unsigned i = 0; i < n; ++i)
         structureBack(list[i], *field.shape, at + std::size_t{i} * field.shape->size,
-                      field.shape->size, p);
+                      field.shape->size, p, rv);
       continue;
     }
     if (field.direction == Direction::In || !value.isBytes() || value.getBytes().size() > n)
@@ -550,11 +610,12 @@ void HostCodec::structureBack(wire::Parameter::Reader in, const Shape& shape, st
     }
   }
 
-  if (in.getImage().size() == 0) return;
-  if (in.getImage().size() != size) throw Malformed("a struct of another size");
+  if (in.getImage().size() != 0 && in.getImage().size() != size)
+    throw Malformed("a struct of another size");
   auto image = reinterpret_cast<const std::byte*>(in.getImage().begin());
   for (const Field& field : shape.fields) {
-    if (field.isPointer() || field.direction == Direction::In) continue;
+    if (in.getImage().size() == 0 || field.isPointer() || field.direction == Direction::In)
+      continue;
     if (field.kind == Kind::Handle) {
       auto handle = handles.toHost(load<CK_OBJECT_HANDLE>(image + field.offset));
       overwrite(p + field.offset, &handle, sizeof handle);
@@ -562,6 +623,10 @@ void HostCodec::structureBack(wire::Parameter::Reader in, const Shape& shape, st
       overwrite(p + field.offset, image + field.offset, field.size);
     }
   }
+  if (rv != CKR_OK) return;
+  for (auto [field, room] : rooms)
+    if (lengthOf(*field, p, parent) > room)
+      throw Malformed("a success that claims more than there was room for");
 }
 
 // ---- worker ----
@@ -895,6 +960,17 @@ void WorkerCodec::messageParameterBack(Out out, In request, const void* p, CK_RV
   CK_MECHANISM mechanism{};
   mechanism.pParameter = const_cast<void*>(p);
   mechanismBack(out, request, &mechanism, rv);
+}
+
+void WorkerCodec::signatureBack(In room, In shape, void* buffer, const CK_ULONG* length, CK_RV rv) {
+  if (shape.isNull() || rv != CKR_OK || buffer == nullptr || length == nullptr) return;
+  if (!shape.isNumber() || shape.getNumber() >= shapes().size()) throw Malformed("no such shape");
+  std::uint64_t offered = room.isRoom()         ? room.getRoom()
+                          : room.isRoomInArea() ? room.getRoomInArea().getLength()
+                                                : 0;
+  if (*length > offered) return;  // for bytesBack() to judge
+  Move(buffer, *length, reinterpret_cast<std::uintptr_t>(buffer), 0)
+      .structs(*shapes()[shape.getNumber()], 0, 1);
 }
 
 void WorkerCodec::parameterBack(wire::Parameter::Builder out, wire::Parameter::Reader asked,

@@ -69,7 +69,8 @@ class HostCodec {
   ObjectHandles handles;
   std::span<const std::uint64_t> flatMechanisms;  ///< vendor mechanisms with flat parameters
   std::uint64_t maxBytes = DEFAULT_MAX_MESSAGE;
-  CK_MECHANISM_TYPE messageMechanism = CK_UNAVAILABLE_INFORMATION;  ///< of C_Message*Init
+  /// Of the session's operation that the call goes on with, where that decides what travels.
+  CK_MECHANISM_TYPE operationMechanism = CK_UNAVAILABLE_INFORMATION;
   Area* area = nullptr;  ///< the channel's, where large arguments go; null for none
 
   /// How large an honest reply to what was encoded can be, in bytes.
@@ -84,6 +85,7 @@ class HostCodec {
   void templateIn(Out, const CK_ATTRIBUTE*, CK_ULONG count, bool fill);
   void mechanism(Out, const CK_MECHANISM*, Use);
   void messageParameter(Out, const void*, CK_ULONG);
+  void signature(Out);
   CK_OBJECT_HANDLE object(CK_OBJECT_HANDLE, CK_RV whenForeign) const;
 
   void bytesBack(In, void* buffer, CK_ULONG* length, CK_ULONG offered);
@@ -91,8 +93,9 @@ class HostCodec {
   void numbersBack(In, CK_ULONG* buffer, CK_ULONG* count, CK_ULONG offered);
   void objectsBack(In list, In count, CK_OBJECT_HANDLE* buffer, CK_ULONG max, CK_ULONG* count_);
   void templateBack(In, CK_ATTRIBUTE*, CK_ULONG count, CK_RV);
-  void mechanismBack(In, const CK_MECHANISM*, Use);
-  void messageParameterBack(In, void*, CK_ULONG);
+  void mechanismBack(In, const CK_MECHANISM*, Use, CK_RV);
+  void messageParameterBack(In, void*, CK_ULONG, CK_RV);
+  void signatureBack(void*, CK_ULONG);
 
  private:
   void attributeIn(wire::Attribute::Builder, const CK_ATTRIBUTE&, bool fill, unsigned depth);
@@ -104,9 +107,9 @@ class HostCodec {
                  const std::byte* parent, unsigned depth);
   void pointer(wire::Value::Builder, const Field&, const std::byte* image, const std::byte* parent,
                unsigned depth);
-  void parameterBack(wire::Parameter::Reader, CK_MECHANISM_TYPE, Use, void*, CK_ULONG);
+  void parameterBack(wire::Parameter::Reader, CK_MECHANISM_TYPE, Use, void*, CK_ULONG, CK_RV);
   void structureBack(wire::Parameter::Reader, const Shape&, std::byte*, CK_ULONG size,
-                     const std::byte* parent);
+                     const std::byte* parent, CK_RV);
   void charge(std::uint64_t bytes);
 
   std::uint64_t charged_ = 0;  // bytes of the caller's in the request
@@ -148,6 +151,7 @@ class WorkerCodec {
   void templateBack(Out, In request, const CK_ATTRIBUTE*, CK_RV rv);
   void mechanismBack(Out, In request, const CK_MECHANISM*, CK_RV rv);
   void messageParameterBack(Out, In request, const void*, CK_RV rv);
+  void signatureBack(In room, In shape, void* buffer, const CK_ULONG* length, CK_RV rv);
   std::byte* allocate(std::size_t n) { return arena_.allocate(n); }
 
  private:
@@ -333,9 +337,38 @@ struct Pass<role::BytesOut> {
   static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV rv) {
     CK_ULONG offered = std::get<1>(a) == nullptr ? 0 : *std::get<1>(a);
     c.bytesBack(v[i], std::get<0>(a), std::get<1>(a), offered);
-    if (rv == CKR_OK && std::get<0>(a) != nullptr && std::get<1>(a) != nullptr &&
-        *std::get<1>(a) > offered)
+    if (rv != CKR_OK || std::get<0>(a) == nullptr || std::get<1>(a) == nullptr) return;
+    if (*std::get<1>(a) > offered)
       throw Malformed("a success that claims more than there was room for");
+    // What was in the buffer before is not what the module made.
+    if (v[i].isNull() || v[i].isNumber()) throw Malformed("a success without its bytes");
+  }
+};
+
+template <>
+struct Pass<role::SignatureOut> {
+  using Bytes = Pass<role::BytesOut>;
+  static constexpr unsigned VALUES = 2;
+  template <typename A>
+  static void encode(HostCodec& c, detail::Values::Builder v, unsigned i, const A& a) {
+    Bytes::encode(c, v, i, a);
+    c.signature(v[i + 1]);
+  }
+  template <typename A>
+  static void rebuild(WorkerCodec& c, detail::Values::Reader v, unsigned i, A& a) {
+    Bytes::rebuild(c, v, i, a);
+  }
+  template <typename A>
+  static void answer(WorkerCodec& c, detail::Values::Builder v, detail::Values::Reader r,
+                     unsigned i, const A& a, CK_RV rv) {
+    c.signatureBack(r[i], r[i + 1], std::get<0>(a), std::get<1>(a), rv);
+    Bytes::answer(c, v, r, i, a, rv);
+  }
+  template <typename A>
+  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV rv) {
+    Bytes::writeBack(c, v, i, a, rv);
+    if (rv == CKR_OK && std::get<0>(a) != nullptr && std::get<1>(a) != nullptr)
+      c.signatureBack(std::get<0>(a), *std::get<1>(a));
   }
 };
 
@@ -422,8 +455,8 @@ struct Pass<role::Mechanism<U>> {
     c.mechanismBack(v[i], r[i], std::get<0>(a), rv);
   }
   template <typename A>
-  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV) {
-    c.mechanismBack(v[i], std::get<0>(a), U);
+  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV rv) {
+    c.mechanismBack(v[i], std::get<0>(a), U, rv);
   }
 };
 
@@ -444,8 +477,8 @@ struct Pass<role::MessageParameter> {
     c.messageParameterBack(v[i], r[i], std::get<0>(a), rv);
   }
   template <typename A>
-  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV) {
-    c.messageParameterBack(v[i], std::get<0>(a), std::get<1>(a));
+  static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV rv) {
+    c.messageParameterBack(v[i], std::get<0>(a), std::get<1>(a), rv);
   }
 };
 
@@ -564,7 +597,8 @@ std::size_t areaFor(const typename Line<F>::Args& args) {
     auto own = detail::slice<Role, ARG>(args);
     if constexpr (std::is_same_v<Role, role::BytesIn> || std::is_same_v<Role, role::Fill>)
       add(std::get<0>(own), std::get<1>(own));
-    else if constexpr (std::is_same_v<Role, role::BytesOut>)
+    else if constexpr (std::is_same_v<Role, role::BytesOut> ||
+                       std::is_same_v<Role, role::SignatureOut>)
       add(std::get<0>(own), std::get<1>(own) == nullptr ? 0 : *std::get<1>(own));
   });
   return sum <= AREA_MAX ? sum : 0;

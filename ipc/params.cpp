@@ -62,8 +62,8 @@ constexpr Condition both(Where flag, Where number, CK_ULONG value) {
 constexpr Field number(Where w, Direction d = In) {
   return {w.name, Kind::Number, d, w.offset, w.size, {}, {}, nullptr};
 }
-constexpr Field handle(Where w, Direction d = In) {
-  return {w.name, Kind::Handle, d, w.offset, w.size, {}, {}, nullptr};
+constexpr Field handle(Where w, Direction d = In, Condition when = {}) {
+  return {w.name, Kind::Handle, d, w.offset, w.size, {}, when, nullptr};
 }
 constexpr Field handlePointer(Where w, Direction d = In) {
   return {w.name, Kind::HandlePointer, d, w.offset, w.size, fixed(sizeof(CK_ULONG)), {}, nullptr};
@@ -660,7 +660,7 @@ SHAPE(CK_HKDF_PARAMS,
       number(F(ulSaltType)),
       bytes(F(pSalt), by(F(ulSaltLen)), In, both(F(bExtract), F(ulSaltType), CKF_HKDF_SALT_DATA)),
       number(F(ulSaltLen)),
-      handle(F(hSaltKey)),
+      handle(F(hSaltKey), In, both(F(bExtract), F(ulSaltType), CKF_HKDF_SALT_KEY)),
       bytes(F(pInfo), by(F(ulInfoLen)), In, set(F(bExpand))),
       number(F(ulInfoLen)))
 
@@ -672,7 +672,7 @@ SHAPE(specifiedParams,
 SHAPE(CK_IKE2_PRF_PLUS_DERIVE_PARAMS,
       number(F(prfMechanism)),
       number(F(bHasSeedKey)),
-      handle(F(hSeedKey)),
+      handle(F(hSeedKey), In, set(F(bHasSeedKey))),
       bytes(F(pSeedData), by(F(ulSeedDataLen))),
       number(F(ulSeedDataLen)))
 
@@ -684,13 +684,13 @@ SHAPE(CK_IKE_PRF_DERIVE_PARAMS,
       number(F(ulNiLen)),
       bytes(F(pNr), by(F(ulNrLen))),
       number(F(ulNrLen)),
-      handle(F(hNewKey)))
+      handle(F(hNewKey), In, set(F(bRekey))))
 
 SHAPE(CK_IKE1_PRF_DERIVE_PARAMS,
       number(F(prfMechanism)),
       number(F(bHasPrevKey)),
       handle(F(hKeygxy)),
-      handle(F(hPrevKey)),
+      handle(F(hPrevKey), In, set(F(bHasPrevKey))),
       bytes(F(pCKYi), by(F(ulCKYiLen))),
       number(F(ulCKYiLen)),
       bytes(F(pCKYr), by(F(ulCKYrLen))),
@@ -700,7 +700,7 @@ SHAPE(CK_IKE1_PRF_DERIVE_PARAMS,
 SHAPE(CK_IKE1_EXTENDED_DERIVE_PARAMS,
       number(F(prfMechanism)),
       number(F(bHasKeygxy)),
-      handle(F(hKeygxy)),
+      handle(F(hKeygxy), In, set(F(bHasKeygxy))),
       bytes(F(pExtraData), by(F(ulExtraDataLen))),
       number(F(ulExtraDataLen)))
 
@@ -869,16 +869,18 @@ constexpr Choice POLY1305[] = {{EVERY, &shape::CK_SALSA20_CHACHA20_POLY1305_PARA
 constexpr Choice PBKD2[] = {{EVERY, &shape::CK_PKCS5_PBKD2_PARAMS, passwordLengthIsPointer},
                             {EVERY, &shape::CK_PKCS5_PBKD2_PARAMS2}};
 
-// One mechanism: a single shape, or choices, or neither for flat bytes.
+// One mechanism: a single shape, or choices, or neither for flat bytes. And what its signatures are,
+// where they are not just bytes.
 struct Line {
   CK_MECHANISM_TYPE type;
   Layout::Kind kind;
   const Shape* shape = nullptr;
   std::span<const Choice> choices = {};
+  const Shape* signature = nullptr;
 
   constexpr Line(CK_MECHANISM_TYPE t, Layout::Kind k) : type(t), kind(k) {}
-  constexpr Line(CK_MECHANISM_TYPE t, const Shape* s)
-      : type(t), kind(Layout::Kind::Shaped), shape(s) {}
+  constexpr Line(CK_MECHANISM_TYPE t, const Shape* s, const Shape* signed_ = nullptr)
+      : type(t), kind(Layout::Kind::Shaped), shape(s), signature(signed_) {}
   constexpr Line(CK_MECHANISM_TYPE t, std::span<const Choice> c)
       : type(t), kind(Layout::Kind::Shaped), choices(c) {}
 };
@@ -1010,10 +1012,10 @@ constexpr Line LINES[] = {
     {CKM_SHA512_HMAC, FLAT},
     {CKM_SHA512_HMAC_GENERAL, FLAT},
     {CKM_SECURID_KEY_GEN, FLAT},
-    {CKM_SECURID, &shape::CK_OTP_PARAMS},
+    {CKM_SECURID, &shape::CK_OTP_PARAMS, &shape::CK_OTP_SIGNATURE_INFO},
     {CKM_HOTP_KEY_GEN, FLAT},
-    {CKM_HOTP, &shape::CK_OTP_PARAMS},
-    {CKM_ACTI, &shape::CK_OTP_PARAMS},
+    {CKM_HOTP, &shape::CK_OTP_PARAMS, &shape::CK_OTP_SIGNATURE_INFO},
+    {CKM_ACTI, &shape::CK_OTP_PARAMS, &shape::CK_OTP_SIGNATURE_INFO},
     {CKM_ACTI_KEY_GEN, FLAT},
     {CKM_SHA3_256, FLAT},
     {CKM_SHA3_256_HMAC, FLAT},
@@ -1352,7 +1354,6 @@ constexpr Line LINES[] = {
     {CKM_HASH_SLH_DSA_SHAKE256, &shape::CK_SIGN_ADDITIONAL_CONTEXT},
     {CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE, &shape::CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS},
     {CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH, &shape::CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS},
-    {CKM_VENDOR_DEFINED, FLAT},
 };
 // clang-format on
 
@@ -1370,6 +1371,12 @@ constexpr auto TYPES = [] {
   return types;
 }();
 
+const Line* lineOf(CK_MECHANISM_TYPE mechanism) {
+  auto found = std::lower_bound(TYPES.begin(), TYPES.end(), mechanism);
+  if (found == TYPES.end() || *found != mechanism) return nullptr;
+  return &LINES[SORTED[static_cast<std::size_t>(found - TYPES.begin())]];
+}
+
 }  // namespace
 
 std::span<const Shape* const> shapes() {
@@ -1380,25 +1387,34 @@ std::span<const CK_MECHANISM_TYPE> knownMechanisms() {
   return TYPES;
 }
 
+const Shape* signatureOf(CK_MECHANISM_TYPE mechanism) {
+  const Line* line = lineOf(mechanism);
+  return line == nullptr ? nullptr : line->signature;
+}
+
 Layout layoutOf(CK_MECHANISM_TYPE mechanism, Use use, const void* parameter, CK_ULONG length) {
-  auto found = std::lower_bound(TYPES.begin(), TYPES.end(), mechanism);
-  if (found == TYPES.end() || *found != mechanism) return {};
-  const Line& line = LINES[SORTED[static_cast<std::size_t>(found - TYPES.begin())]];
+  const Line* found = lineOf(mechanism);
+  if (found == nullptr) return {};
+  const Line& line = *found;
   if (line.shape != nullptr) return {line.kind, line.shape};
   if (line.choices.empty()) return {line.kind, nullptr};
 
   // An exact size decides; of a size that fits none, the first layout for this call is taken and
-  // the module judges the length.
-  const Shape* fallback = nullptr;
-  for (const Choice& choice : line.choices) {
-    if ((choice.uses & on(use)) == 0) continue;
-    if (fallback == nullptr) fallback = choice.shape;
-    if (choice.shape->size != length || parameter == nullptr) continue;
-    if (choice.fits == nullptr || choice.fits(static_cast<const std::byte*>(parameter)))
-      return {line.kind, choice.shape};
+  // the module judges the length. In a call that none is for, all of them may be meant.
+  auto fits = [&](const Choice& choice) {
+    return choice.fits == nullptr || (parameter != nullptr && length >= choice.shape->size &&
+                                      choice.fits(static_cast<const std::byte*>(parameter)));
+  };
+  const Shape* taken = nullptr;
+  for (unsigned uses : {on(use), ~0U}) {
+    for (const Choice& choice : line.choices) {
+      if ((choice.uses & uses) == 0 || !fits(choice)) continue;
+      if (choice.shape->size == length) return {line.kind, choice.shape};
+      if (taken == nullptr) taken = choice.shape;
+    }
+    if (taken != nullptr) break;
   }
-  if (fallback == nullptr) fallback = line.choices.front().shape;
-  return {line.kind, fallback};
+  return {line.kind, taken};
 }
 
 }  // namespace bulkhead::ipc

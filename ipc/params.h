@@ -46,7 +46,7 @@ struct Length {
   std::uint16_t other = 0;
 };
 
-/// When a pointer field is active. An inactive one may hold garbage and is never followed.
+/// When a pointer or a handle is active. An inactive one may hold garbage and is never followed.
 struct Condition {
   enum class Rule : std::uint8_t { Always, Set, Equals, SetAndEquals };
   Rule rule = Rule::Always;
@@ -98,8 +98,13 @@ struct Layout {
 };
 
 /// Finds the layout of a parameter by its mechanism, the call, and its bytes.
-/// `parameter` may be null; it is read only where two layouts have the same size. Any thread.
+/// `parameter` may be null; it is read only where two layouts have the same size, and no further
+/// than `length`. Any thread.
 Layout layoutOf(CK_MECHANISM_TYPE mechanism, Use use, const void* parameter, CK_ULONG length);
+
+/// The struct that a signature of the mechanism is, with all that it points to behind it in the
+/// same buffer; null where a signature is bytes. Any thread.
+const Shape* signatureOf(CK_MECHANISM_TYPE mechanism);
 
 /// Every mechanism that the tables know. Static; any thread.
 std::span<const CK_MECHANISM_TYPE> knownMechanisms();

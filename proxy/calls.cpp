@@ -19,30 +19,31 @@ constexpr bool isOneOf(std::initializer_list<Function> list) {
   return std::find(list.begin(), list.end(), F) != list.end();
 }
 
-// The message operation that a function belongs to, for those whose parameter depends on it.
+// The operation that a function belongs to, for those that carry what its mechanism decides.
 template <Function F>
-constexpr std::optional<MessageKind> messageKind() {
+constexpr std::optional<Operation> operationOf() {
   using enum Function;
+  if (isOneOf<F>({C_SignInit, C_Sign, C_SignFinal})) return Operation::Sign;
   if (isOneOf<F>({C_MessageEncryptInit, C_EncryptMessage, C_EncryptMessageBegin,
                   C_EncryptMessageNext, C_MessageEncryptFinal}))
-    return MessageKind::Encrypt;
+    return Operation::MessageEncrypt;
   if (isOneOf<F>({C_MessageDecryptInit, C_DecryptMessage, C_DecryptMessageBegin,
                   C_DecryptMessageNext, C_MessageDecryptFinal}))
-    return MessageKind::Decrypt;
+    return Operation::MessageDecrypt;
   if (isOneOf<F>({C_MessageSignInit, C_SignMessage, C_SignMessageBegin, C_SignMessageNext,
                   C_MessageSignFinal}))
-    return MessageKind::Sign;
+    return Operation::MessageSign;
   if (isOneOf<F>({C_MessageVerifyInit, C_VerifyMessage, C_VerifyMessageBegin, C_VerifyMessageNext,
                   C_MessageVerifyFinal}))
-    return MessageKind::Verify;
+    return Operation::MessageVerify;
   return std::nullopt;
 }
 
 template <Function F>
-constexpr bool isMessageInit() {
+constexpr bool beginsOperation() {
   using enum Function;
-  return isOneOf<F>(
-      {C_MessageEncryptInit, C_MessageDecryptInit, C_MessageSignInit, C_MessageVerifyInit});
+  return isOneOf<F>({C_SignInit, C_MessageEncryptInit, C_MessageDecryptInit, C_MessageSignInit,
+                     C_MessageVerifyInit});
 }
 
 bool isLoggedIn(CK_STATE state) {
@@ -71,10 +72,9 @@ CK_RV onSession(Process& process, unsigned consumer, typename ipc::Line<F>::Args
     std::get<0>(args) = session->real;
     ipc::HostCodec codec = worker.codec();
 
-    constexpr auto KIND = messageKind<F>();
-    if constexpr (KIND.has_value())
-      codec.messageMechanism = session->messageMechanism[static_cast<std::size_t>(*KIND)].load(
-          std::memory_order_relaxed);
+    constexpr auto OPERATION = operationOf<F>();
+    if constexpr (OPERATION.has_value())
+      codec.operationMechanism = session->mechanism(*OPERATION).load(std::memory_order_relaxed);
 
     if constexpr (F == C_CloseSession) {
       if (!process.sessions().remove(session->handle)) return CKR_SESSION_HANDLE_INVALID;
@@ -85,13 +85,18 @@ CK_RV onSession(Process& process, unsigned consumer, typename ipc::Line<F>::Args
 
     CK_RV rv = worker.call<F>(codec, args);
 
-    if constexpr (isMessageInit<F>()) {
+    if constexpr (beginsOperation<F>()) {
       if (rv == CKR_OK) {
         auto mechanism = std::get<1>(args);
-        session->messageMechanism[static_cast<std::size_t>(*KIND)].store(
-            mechanism == nullptr ? CK_UNAVAILABLE_INFORMATION : mechanism->mechanism,
-            std::memory_order_relaxed);
+        session->mechanism(*OPERATION)
+            .store(mechanism == nullptr ? CK_UNAVAILABLE_INFORMATION : mechanism->mechanism,
+                   std::memory_order_relaxed);
       }
+    } else if constexpr (F == C_SetOperationState) {
+      // Whatever was going on is something else now.
+      if (rv == CKR_OK)
+        session->mechanism(Operation::Sign)
+            .store(CK_UNAVAILABLE_INFORMATION, std::memory_order_relaxed);
     } else if constexpr (F == C_GetSessionInfo) {
       CK_SESSION_INFO_PTR info = std::get<1>(args);
       if (rv == CKR_OK && info != nullptr) {

@@ -14,8 +14,8 @@
 
 namespace bulkhead::proxy {
 
-/// The four kinds of message operations; each remembers its mechanism.
-enum class MessageKind { Encrypt, Decrypt, Sign, Verify };
+/// The operations whose mechanism decides what their later calls carry.
+enum class Operation { Sign, MessageEncrypt, MessageDecrypt, MessageSign, MessageVerify };
 
 /// An open session.
 struct Session {
@@ -26,9 +26,13 @@ struct Session {
   CK_SLOT_ID moduleSlot;
   CK_SESSION_HANDLE real;    ///< the module's handle
   CK_SESSION_HANDLE handle;  ///< ours
-  std::array<std::atomic<CK_MECHANISM_TYPE>, 4> messageMechanism{
+  /// By Operation.
+  std::array<std::atomic<CK_MECHANISM_TYPE>, 5> mechanisms{
       CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION,
-      CK_UNAVAILABLE_INFORMATION};
+      CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION};
+  std::atomic<CK_MECHANISM_TYPE>& mechanism(Operation operation) {
+    return mechanisms[static_cast<std::size_t>(operation)];
+  }
 };
 
 /// The table of sessions. Any thread.

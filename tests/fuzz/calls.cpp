@@ -29,6 +29,22 @@ class Module {
   void use(role::BytesOut, CK_BYTE_PTR& p, CK_ULONG_PTR& n) {
     if (p != nullptr && n != nullptr) *n = write(p, *n);
   }
+  // A one-time password with a value of some length.
+  void use(role::SignatureOut, CK_BYTE_PTR& p, CK_ULONG_PTR& n) {
+    if (p == nullptr || n == nullptr) return;
+    CK_OTP_SIGNATURE_INFO info{};
+    CK_OTP_PARAM one{};
+    if (*n < sizeof info + sizeof one) return use(role::BytesOut{}, p, n);
+    CK_BYTE_PTR at = p + sizeof info;
+    info.pParams = reinterpret_cast<CK_OTP_PARAM_PTR>(at);
+    info.ulCount = 1;
+    one.type = CK_OTP_VALUE;
+    one.pValue = at + sizeof one;
+    one.ulValueLen = write(one.pValue, *n - sizeof info - sizeof one);
+    std::memcpy(p, &info, sizeof info);
+    std::memcpy(at, &one, sizeof one);
+    *n = sizeof info + sizeof one + one.ulValueLen;
+  }
   void use(role::Fill, CK_BYTE_PTR& p, CK_ULONG& n) { write(p, n); }
   void use(role::TemplateIn, CK_ATTRIBUTE_PTR& p, CK_ULONG& n) {
     for (CK_ULONG i = 0; p != nullptr && i < n; ++i) read(p[i].pValue, p[i].ulValueLen);

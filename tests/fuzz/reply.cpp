@@ -42,7 +42,7 @@ void run(const Head& head, const std::uint8_t* data, std::size_t size,
   HostCodec codec;
   codec.maxBytes = 1 << 16;
   codec.handles = ObjectHandles(head.seed % 3);
-  codec.messageMechanism = caller.messageMechanism;
+  codec.operationMechanism = caller.operationMechanism;
   const std::uint64_t flat[] = {0x80000123};
   codec.flatMechanisms = flat;
   capnp::MallocMessageBuilder request;

@@ -14,7 +14,7 @@ kj::Array<capnp::word> honestRequest(const Head& head) {
   Caller caller(head.seed);
   auto call = makeCall(head.function % FUNCTIONS, caller);
   HostCodec codec;
-  codec.messageMechanism = caller.messageMechanism;
+  codec.operationMechanism = caller.operationMechanism;
   capnp::MallocMessageBuilder message;
   try {
     call->encode(codec, message.initRoot<wire::Request>());

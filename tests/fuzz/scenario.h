@@ -82,6 +82,7 @@ class Caller {
       if (now > bound.offered && !(bound.mayBeUnavailable && now == CK_UNAVAILABLE_INFORMATION))
         broken("success with a length beyond the caller's buffer");
     }
+    if (signature_.buffer != nullptr) checkSignature();
   }
 
   // ---- arguments by role ----
@@ -108,6 +109,12 @@ class Caller {
     p = numbers.oneIn(4) ? nullptr : reinterpret_cast<CK_BYTE_PTR>(room(n));
     if (length != nullptr && p != nullptr) bound(length, false);
   }
+  void make(role::SignatureOut, CK_BYTE_PTR& p, CK_ULONG_PTR& length) {
+    make(role::BytesOut{}, p, length);
+    operationMechanism = numbers.oneIn(3) ? CKM_SHA256_HMAC : CKM_HOTP;
+    if (length != nullptr && p != nullptr && operationMechanism == CKM_HOTP)
+      signature_ = {p, length};
+  }
   void make(role::Fill, CK_BYTE_PTR& p, CK_ULONG& n) {
     n = numbers.below(70);
     p = numbers.oneIn(6) ? nullptr : reinterpret_cast<CK_BYTE_PTR>(room(n));
@@ -119,8 +126,8 @@ class Caller {
     p = numbers.oneIn(10) ? nullptr : mechanism(U, 0);
   }
   void make(role::MessageParameter, CK_VOID_PTR& p, CK_ULONG& n) {
-    messageMechanism = mechanismType();
-    parameter(messageMechanism, Use::Message, p, n, 0);
+    operationMechanism = mechanismType();
+    parameter(operationMechanism, Use::Message, p, n, 0);
   }
   void make(role::NumberOut, CK_ULONG_PTR& p) { p = numbers.oneIn(6) ? nullptr : room<CK_ULONG>(); }
   void make(role::ObjectOut, CK_OBJECT_HANDLE_PTR& p) {
@@ -146,7 +153,7 @@ class Caller {
     p = numbers.oneIn(6) ? nullptr : room<T>();
   }
 
-  CK_MECHANISM_TYPE messageMechanism = CK_UNAVAILABLE_INFORMATION;
+  CK_MECHANISM_TYPE operationMechanism = CK_UNAVAILABLE_INFORMATION;
 
  private:
   struct Bound {
@@ -154,6 +161,28 @@ class Caller {
     CK_ULONG offered;
     bool mayBeUnavailable;
   };
+
+  // Whoever reads the signature stays within the buffer.
+  void checkSignature() const {
+    CK_ULONG size = *signature_.length;
+    auto inside = [&](const void* p, CK_ULONG count, CK_ULONG each) {
+      auto offset =
+          reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(signature_.buffer);
+      return offset <= size && count <= (size - offset) / each;
+    };
+    CK_OTP_SIGNATURE_INFO info;
+    if (size < sizeof info) broken("half a signature");
+    std::memcpy(&info, signature_.buffer, sizeof info);
+    if (info.pParams == nullptr) return;
+    if (!inside(info.pParams, info.ulCount, sizeof(CK_OTP_PARAM)))
+      broken("a signature that leads out of its buffer");
+    for (CK_ULONG i = 0; i < info.ulCount; ++i) {
+      CK_OTP_PARAM one;
+      std::memcpy(&one, reinterpret_cast<CK_BYTE_PTR>(info.pParams) + i * sizeof one, sizeof one);
+      if (one.pValue != nullptr && !inside(one.pValue, one.ulValueLen, 1))
+        broken("a value that leads out of its buffer");
+    }
+  }
 
   CK_BYTE_PTR bytes(std::size_t n) {
     auto p = reinterpret_cast<CK_BYTE_PTR>(room(n));
@@ -348,6 +377,10 @@ class Caller {
   std::vector<std::unique_ptr<std::byte[]>> memories_;
   std::vector<std::pair<const std::byte*, std::vector<std::byte>>> frozen_;
   std::vector<Bound> bounds_;
+  struct {
+    CK_BYTE_PTR buffer = nullptr;
+    const CK_ULONG* length = nullptr;
+  } signature_;
 };
 
 /// What a module answers and does to its arguments.

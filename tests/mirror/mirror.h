@@ -54,8 +54,9 @@ struct Scenario {
   Function function{};
   std::uint16_t shape = FLAT;  ///< of the parameter: a position in shapes(), or FLAT
   Variant variant = Variant::Full;
-  std::int8_t cut = 0;  ///< the parameter's length is that of the struct plus this
-  std::uint8_t nothing[6] = {};
+  std::int8_t cut = 0;    ///< the parameter's length is that of the struct plus this
+  std::uint8_t lies = 0;  ///< the module says that it wrote more than there was room for
+  std::uint8_t nothing[5] = {};
 
   static constexpr std::uint64_t MAGIC = 0x726f7272696d2121;
   static constexpr std::uint16_t FLAT = 0xffff;
@@ -128,6 +129,8 @@ class Memory {
     store(at, value);
     mark(at, &Piece::pointers);
   }
+  /// Here the module may write a pointer into the piece itself.
+  void inner(std::byte* at) { mark(at, &Piece::inner); }
   void handle(std::byte* at, CK_OBJECT_HANDLE value) {
     store(at, place.object(value));
     mark(at, &Piece::handles);
@@ -151,6 +154,16 @@ class Memory {
           if (ha != hb) return a.label + ": handle " + hex(ha) + " is not " + hex(hb);
           i += sizeof ha - 1;
           continue;
+        }
+        if (a.inner.count(i) != 0) {
+          auto from = [i](const Piece& piece) {
+            return load<std::uintptr_t>(piece.bytes.get() + i) -
+                   reinterpret_cast<std::uintptr_t>(piece.bytes.get());
+          };
+          if (from(a) == from(b)) {
+            i += sizeof(void*) - 1;
+            continue;
+          }
         }
         if (a.bytes[i] != b.bytes[i])
           return a.label + "[" + std::to_string(i) + " of " + std::to_string(a.size) +
@@ -176,6 +189,7 @@ class Memory {
     std::unique_ptr<std::byte[]> bytes;
     std::set<std::size_t> pointers;
     std::set<std::size_t> handles;
+    std::set<std::size_t> inner;
   };
   void mark(const std::byte* at, std::set<std::size_t> Piece::*where) {
     for (Piece& piece : pieces_)
@@ -263,7 +277,6 @@ class Maker {
     for (const Field& f : shape.fields) {
       if (f.kind == Kind::Number && f.size == sizeof(CK_ULONG))
         store<CK_ULONG>(image + f.offset, 1 + dice_.below(40));
-      if (f.kind == Kind::Handle) memory_.handle(image + f.offset, object());
     }
     for (const Field& f : shape.fields) {
       const Condition& when = f.when;
@@ -271,6 +284,14 @@ class Maker {
         store<CK_ULONG>(image + when.number, activate ? when.value : when.value + 1);
       if (when.rule == Condition::Rule::Set || when.rule == Condition::Rule::SetAndEquals)
         store<CK_BBOOL>(image + when.flag, activate ? CK_TRUE : CK_FALSE);
+    }
+    for (const Field& f : shape.fields) {
+      if (f.kind != Kind::Handle) continue;
+      // What may hold garbage does: it is nobody's handle.
+      if (active(f.when, image))
+        memory_.handle(image + f.offset, object());
+      else
+        store<CK_OBJECT_HANDLE>(image + f.offset, 0xdead000100000001);
     }
     std::set<std::uint16_t> lengths;  // pointers to lengths
     for (const Field& f : shape.fields)
@@ -565,6 +586,8 @@ class Teller {
       if (f.isPointer()) {
         // Nothing is followed that a length beyond the end belongs to.
         if (whole) target(name, f, image, parent);
+      } else if (f.kind == Kind::Handle && (!whole || !active(f.when, image))) {
+        number(name, load<CK_OBJECT_HANDLE>(image + f.offset));
       } else if (f.kind == Kind::Handle && f.direction != Direction::Out) {
         object(name, load<CK_OBJECT_HANDLE>(image + f.offset));
       } else if (f.kind != Kind::Handle) {
@@ -622,13 +645,57 @@ class Teller {
   }
 };
 
+/// The signature of a mechanism whose signatures are structs that point into themselves: two of
+/// each struct, something in each value.
+struct Signature {
+  std::vector<std::byte> bytes;       ///< pointers in it count from 0
+  std::vector<std::size_t> pointers;  ///< where they are
+
+  explicit Signature(const Shape& shape, std::uint32_t seed) {
+    Dice dice(seed);
+    structs(shape, 1, dice);
+  }
+
+ private:
+  std::size_t structs(const Shape& shape, std::size_t count, Dice& dice) {
+    std::size_t at = bytes.size();
+    bytes.resize(at + count * shape.size);
+    for (std::size_t i = 0; i < count * shape.size; ++i)
+      bytes[at + i] = static_cast<std::byte>(dice.next());
+    for (std::size_t i = 0; i < count; ++i)
+      for (const Field& f : shape.fields) {
+        if (!f.isPointer()) continue;
+        std::size_t image = at + i * shape.size;
+        CK_ULONG n = f.kind == Kind::Nested ? 2 : dice.below(9);
+        std::size_t target = bytes.size();
+        if (f.kind == Kind::Nested)
+          target = structs(*f.shape, n, dice);
+        else
+          for (CK_ULONG b = 0; b < n; ++b) bytes.push_back(static_cast<std::byte>(dice.next()));
+        store<CK_ULONG>(bytes.data() + image + f.length.value, n);
+        store(bytes.data() + image + f.offset, target);
+        pointers.push_back(image + f.offset);
+      }
+    return at;
+  }
+};
+
+inline std::optional<Signature> signatureOf(const Scenario& s) {
+  const Shape* shape = ipc::signatureOf(s.mechanism);
+  if (shape == nullptr) return std::nullopt;
+  return Signature(*shape, s.seed);
+}
+
 /// Writes what a module writes.
 class Writer {
  public:
   Writer(const Scenario& scenario, const Place& place)
-      : dice_(scenario.seed * 31 + static_cast<unsigned>(scenario.function)), place_(place) {}
+      : dice_(scenario.seed * 31 + static_cast<unsigned>(scenario.function)),
+        place_(place),
+        lies_(scenario.lies != 0) {}
 
   CK_ULONG need() const { return need_; }
+  void need(CK_ULONG n) { need_ = n; }
   void bytes(void* p, std::size_t n) { dice_.fill(p, n); }
   CK_ULONG number() { return dice_.next(); }
   void object(void* at) { store(at, place_.object(1 + dice_.below(0xffffff))); }
@@ -691,6 +758,9 @@ class Writer {
         for (CK_ULONG i = 0; i < n; ++i) structure(*f.shape, p + i * f.shape->size, image);
       } else if (f.kind == Kind::HandlePointer) {
         object(p);
+      } else if (f.length.rule == Length::Rule::Through) {
+        bytes(p, lies_ ? n : n / 2);
+        store(load<std::byte*>(image + f.length.value), lengthOf(n));
       } else if (!isLength) {
         bytes(p, n);
       }
@@ -706,7 +776,7 @@ class Writer {
                     other.length.value == f.offset;
         // A length gets shorter: what lies beyond the buffer is nobody's.
         if (length)
-          store(image + f.offset, load<CK_ULONG>(image + f.offset) / 2);
+          store(image + f.offset, lengthOf(load<CK_ULONG>(image + f.offset)));
         else
           bytes(image + f.offset, f.size);
       }
@@ -714,8 +784,11 @@ class Writer {
   }
 
  private:
+  CK_ULONG lengthOf(CK_ULONG room) const { return lies_ ? room + 1 : room / 2; }
+
   Dice dice_;
   Place place_;
+  bool lies_;
   CK_ULONG need_ = 20;
 };
 
@@ -729,7 +802,7 @@ struct Mirror;
 namespace detail {
 struct OnlyIn {
   template <typename A>
-  static CK_RV judge(Writer&, const A&) {
+  static CK_RV judge(Writer&, const Scenario&, const A&) {
     return CKR_OK;
   }
   template <typename A>
@@ -772,7 +845,7 @@ struct Out {
     t.line(label, std::get<0>(a) == nullptr ? "NULL" : "room");
   }
   template <typename A>
-  static CK_RV judge(Writer&, const A& a) {
+  static CK_RV judge(Writer&, const Scenario&, const A& a) {
     return std::get<0>(a) == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK;
   }
   template <typename A>
@@ -803,7 +876,7 @@ struct Counted {
     t.room(label, std::get<0>(a), std::get<1>(a));
   }
   template <typename A>
-  static CK_RV judge(Writer& w, const A& a) {
+  static CK_RV judge(Writer& w, const Scenario&, const A& a) {
     if (std::get<1>(a) == nullptr) return CKR_ARGUMENTS_BAD;
     if (std::get<0>(a) != nullptr && *std::get<1>(a) < w.need()) return CKR_BUFFER_TOO_SMALL;
     return CKR_OK;
@@ -856,6 +929,46 @@ template <>
 struct Mirror<ipc::role::BytesOut> : detail::Counted<CK_BYTE> {};
 template <>
 struct Mirror<ipc::role::NumbersOut> : detail::Counted<CK_ULONG> {};
+
+template <>
+struct Mirror<ipc::role::SignatureOut> : detail::Counted<CK_BYTE> {
+  using Bytes = detail::Counted<CK_BYTE>;
+  template <typename A>
+  static void make(Maker& m, const std::string& label, Variant variant, A& a) {
+    auto signature = signatureOf(m.scenario());
+    bool room = variant == Variant::Full && m.dice().below(4) != 0;
+    if (!signature || !room) return Bytes::make(m, label, variant, a);
+    // Now and then as much as does not go into a message.
+    CK_ULONG n =
+        signature->bytes.size() + m.dice().below(9) + (m.dice().below(9) == 0 ? 1 << 17 : 0);
+    auto p = m.bytes(label, n);
+    for (std::size_t at : signature->pointers) m.memory().inner(p + at);
+    std::get<0>(a) = reinterpret_cast<CK_BYTE_PTR>(p);
+    std::get<1>(a) = reinterpret_cast<CK_ULONG*>(m.bytes(label + ".length", sizeof(CK_ULONG)));
+    *std::get<1>(a) = n;
+  }
+  template <typename A>
+  static CK_RV judge(Writer& w, const Scenario& s, const A& a) {
+    if (auto signature = signatureOf(s)) w.need(signature->bytes.size());
+    return Bytes::judge(w, s, a);
+  }
+  template <typename A>
+  static void write(Writer& w, const Scenario& s, const A& a, CK_RV rv) {
+    auto signature = signatureOf(s);
+    if (!signature) return Bytes::write(w, s, a, rv);
+    CK_ULONG n = signature->bytes.size();
+    auto [buffer, length] = a;
+    if (length == nullptr) return;
+    bool fits = buffer != nullptr && *length >= n;
+    *length = n;
+    if (rv != CKR_OK || !fits) return;
+    for (std::size_t at : signature->pointers) {
+      auto pointer = signature->bytes.data() + at;
+      store(pointer, load<std::uintptr_t>(pointer) + reinterpret_cast<std::uintptr_t>(buffer));
+    }
+    std::memcpy(buffer, signature->bytes.data(), n);
+  }
+};
 
 template <>
 struct Mirror<ipc::role::ObjectOut> : detail::Out<CK_OBJECT_HANDLE> {
@@ -929,7 +1042,7 @@ struct Mirror<ipc::role::Fill> {
     t.room(label, std::get<0>(a), &std::get<1>(a));
   }
   template <typename A>
-  static CK_RV judge(Writer&, const A& a) {
+  static CK_RV judge(Writer&, const Scenario&, const A& a) {
     return std::get<0>(a) == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK;
   }
   template <typename A>
@@ -958,7 +1071,7 @@ struct Mirror<ipc::role::TemplateIn> : TemplateMirror<false> {};
 template <>
 struct Mirror<ipc::role::TemplateFill> : TemplateMirror<true> {
   template <typename A>
-  static CK_RV judge(Writer& w, const A& a) {
+  static CK_RV judge(Writer& w, const Scenario&, const A& a) {
     if (std::get<0>(a) == nullptr) return CKR_ARGUMENTS_BAD;
     return w.attributes(std::get<0>(a), std::get<1>(a), false);
   }
@@ -1030,7 +1143,7 @@ struct Mirror<ipc::role::ObjectsOut> {
     t.line(label, std::get<2>(a) == nullptr ? "no count" : "count");
   }
   template <typename A>
-  static CK_RV judge(Writer&, const A& a) {
+  static CK_RV judge(Writer&, const Scenario&, const A& a) {
     return std::get<0>(a) == nullptr || std::get<2>(a) == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK;
   }
   template <typename A>
@@ -1083,7 +1196,7 @@ CK_RV answer(const Scenario& s, const Place& place, const typename ipc::Line<F>:
   {
     Writer judge(s, place);
     ipc::PassesOf<F>::each([&]<typename Role, std::size_t ARG, unsigned VALUE>() {
-      CK_RV own = Mirror<Role>::judge(judge, ipc::detail::slice<Role, ARG>(args));
+      CK_RV own = Mirror<Role>::judge(judge, s, ipc::detail::slice<Role, ARG>(args));
       if (rv == CKR_OK) rv = own;
     });
   }
@@ -1174,6 +1287,77 @@ inline std::vector<Reached> reached(Use use, bool can = true) {
     }
   }
   return all;
+}
+
+/// Mechanisms whose signatures point into themselves.
+inline std::vector<CK_MECHANISM_TYPE> structuredSignatures() {
+  std::vector<CK_MECHANISM_TYPE> all;
+  for (CK_MECHANISM_TYPE type : ipc::knownMechanisms())
+    if (ipc::signatureOf(type) != nullptr) all.push_back(type);
+  return all;
+}
+
+template <Function F, typename Role>
+constexpr bool hasRole() {
+  return []<typename... Roles>(std::type_identity<std::tuple<Roles...>>) {
+    return (std::is_same_v<Roles, Role> || ...);
+  }(std::type_identity<typename ipc::Line<F>::Roles>{});
+}
+
+inline constexpr CK_RV VALUES[] = {CKR_OK, CKR_DEVICE_ERROR, 0xdeadbeef, CKR_BUFFER_TOO_SMALL};
+
+/// Calls of one function: every way to give its arguments, with so many seeds each, and with what
+/// mechanisms make of them.
+template <Function F>
+std::vector<Scenario> scenariosOf(std::uint32_t firstSeed, std::uint32_t seeds) {
+  std::vector<Reached> mechanisms;
+  if (auto use = usesMechanism<F>()) mechanisms = reached(*use);
+  if constexpr (hasRole<F, ipc::role::SignatureOut>())
+    for (CK_MECHANISM_TYPE type : structuredSignatures())
+      mechanisms.push_back({type, Scenario::FLAT});
+  std::vector<Scenario> all;
+  for (std::uint8_t variant = 0; variant < VARIANTS; ++variant)
+    for (std::uint32_t seed = 0; seed < seeds; ++seed) {
+      Scenario s;
+      s.function = F;
+      s.variant = static_cast<Variant>(variant);
+      s.seed = firstSeed + seed;
+      // The first two with mechanisms succeed.
+      s.returnValue = VALUES[seed / 3 % std::size(VALUES)];
+      if (!mechanisms.empty() && seed % 3 != 0) {
+        const Reached& one = mechanisms[(seed * 37U + variant) % mechanisms.size()];
+        s.mechanism = one.mechanism;
+        s.shape = one.shape;
+      }
+      all.push_back(s);
+    }
+  return all;
+}
+
+/// Calls of one function with every shape that its mechanism's parameter can have.
+template <Function F>
+std::vector<Scenario> shapesOf(std::uint32_t firstSeed, std::uint32_t seeds) {
+  std::vector<Scenario> all;
+  for (const Reached& one : reached(usesMechanism<F>().value()))
+    for (std::uint32_t seed = 0; seed < seeds; ++seed) {
+      Scenario s;
+      s.function = F;
+      s.mechanism = one.mechanism;
+      s.shape = one.shape;
+      s.seed = firstSeed + seed;
+      s.returnValue = VALUES[seed % std::size(VALUES)];
+      all.push_back(s);
+    }
+  return all;
+}
+
+inline std::string describe(const Scenario& s) {
+  std::string text(ipc::nameOf(s.function));
+  text += " variant " + std::to_string(static_cast<unsigned>(s.variant)) + " seed " +
+          std::to_string(s.seed) + " mechanism " + Memory::hex(s.mechanism);
+  if (s.shape != Scenario::FLAT) text += std::string(" ") + ipc::shapes()[s.shape]->name;
+  if (s.cut != 0) text += " cut " + std::to_string(s.cut);
+  return text;
 }
 
 }  // namespace bulkhead::mirror
