@@ -62,6 +62,8 @@ const char* accessName(PathAccess access) {
       return "execute";
     case PathAccess::Device:
       return "device";
+    case PathAccess::Socket:
+      return "socket";
   }
   return "read";
 }
@@ -177,7 +179,7 @@ int explain(const Options& options, const std::string& name) {
   const Policy& policy = module->policy.value();
   auto rules = sandbox::pathRules(policy, module->config.path);
   Calls calls = callsOf(policy);
-  bool landlock = layerState(policy, "landlock") == 0;
+  bool enforced = layerState(policy, "landlock") == 0 || layerState(policy, "mountns") == 0;
   bool trouble = false;
 
   Json layers = Json::array();
@@ -201,7 +203,7 @@ int explain(const Options& options, const std::string& name) {
   if (options.json) {
     Json out{{"module", module->config.name}, {"file", module->config.path},
              {"policy", policy.name},         {"layers", layers},
-             {"paths", Json::array()},        {"paths_enforced", landlock}};
+             {"paths", Json::array()},        {"paths_enforced", enforced}};
     for (const auto& rule : rules)
       out["paths"].push_back({{"path", rule.path},
                               {"access", accessName(rule.access)},
@@ -242,7 +244,8 @@ int explain(const Options& options, const std::string& name) {
   table.print(terminal);
 
   terminal.print("\n");
-  terminal.heading(landlock ? "Files" : "Files (nothing enforces this here: no landlock)");
+  terminal.heading(enforced ? "Files"
+                            : "Files (nothing enforces this here: no landlock, no mountns)");
   auto paths = [&](PathAccess access, const char* what) {
     Table lines;
     for (const auto& rule : rules) {

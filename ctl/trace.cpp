@@ -182,7 +182,7 @@ const PathRule* covering(const std::vector<PathRule>& rules, const std::string& 
                          const PathUse& use) {
   std::string real = realOf(path);
   for (const PathRule& rule : rules)
-    if (allows(rule.access, use) &&
+    if (rule.access != PathAccess::Socket && allows(rule.access, use) &&
         (isBelow(path, rule.path) || isBelow(real, rule.path) || isBelow(real, realOf(rule.path))))
       return &rule;
   return nullptr;
@@ -198,6 +198,8 @@ constexpr const char* keyOf(PathAccess access) {
       return "ExecPaths";
     case PathAccess::Device:
       return "Devices";
+    case PathAccess::Socket:
+      break;
   }
   return "ReadOnlyPaths";
 }

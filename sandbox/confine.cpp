@@ -299,6 +299,9 @@ std::vector<PathRule> pathRules(const Policy& policy, const std::string& moduleP
   add(policy.readWritePaths, PathAccess::ReadWrite);
   add(policy.execPaths, PathAccess::Execute);
   add(policy.devices, PathAccess::Device);
+  for (const Destination& destination : policy.connect)
+    if (destination.kind == Destination::Kind::Unix)
+      rules.push_back({destination.path, PathAccess::Socket, true});
   if (policy.network == NetworkAccess::Client)
     for (const char* path : {"/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/gai.conf",
                              "/etc/services", "/etc/protocols"})

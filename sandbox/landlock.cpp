@@ -62,6 +62,8 @@ std::uint64_t rightsOf(PathAccess access) {
       return READ_FILE | READ_DIR | EXECUTE;
     case PathAccess::Device:
       return READ_FILE | READ_DIR | WRITE_FILE | IOCTL_DEV;
+    case PathAccess::Socket:
+      break;
   }
   return 0;
 }
@@ -89,6 +91,7 @@ Result<void> applyLandlock(const std::vector<PathRule>& rules, bool allowTcp) {
   if (!ruleset) return systemError("landlock_create_ruleset");
 
   for (const PathRule& rule : rules) {
+    if (rightsOf(rule.access) == 0) continue;
     Descriptor at(::open(rule.path.c_str(), O_PATH | O_CLOEXEC));
     if (!at) {
       if (rule.optional && (errno == ENOENT || errno == ENOTDIR || errno == EACCES)) continue;

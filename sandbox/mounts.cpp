@@ -46,6 +46,7 @@ Uses usesOf(PathAccess access) {
     case PathAccess::Device:
       return {false, false, true};
     case PathAccess::Read:
+    case PathAccess::Socket:
       break;
   }
   return {};
@@ -72,10 +73,10 @@ Result<void> makeDirectories(const std::string& path) {
 
 // Follows a path in the old file system to where it really leads, and puts each symbolic link on
 // the way into the new one. An error with ENOENT where it leads nowhere.
-Result<std::string> realPath(const std::string& path, bool& directory) {
+Result<std::string> realPath(const std::string& path, mode_t& type) {
   std::string done, rest = path;
   int links = 0;
-  directory = true;
+  type = S_IFDIR;
   while (!rest.empty()) {
     std::size_t start = rest.find_first_not_of('/');
     if (start == std::string::npos) break;
@@ -90,7 +91,7 @@ Result<std::string> realPath(const std::string& path, bool& directory) {
     std::string next = done + "/" + name;
     struct stat status;
     if (::lstat((OLD + next).c_str(), &status) != 0) return systemError("mount: find", path);
-    directory = S_ISDIR(status.st_mode);
+    type = status.st_mode & S_IFMT;
     if (!S_ISLNK(status.st_mode)) {
       done = next;
       continue;
@@ -146,9 +147,12 @@ Result<void> applyMounts(const std::vector<PathRule>& rules) {
   // In the order of their names, so that a directory comes before what is in it.
   std::map<std::string, std::pair<bool, Uses>> places;
   for (const PathRule& rule : rules) {
-    bool directory;
-    auto real = realPath(rule.path, directory);
+    mode_t type;
+    auto real = realPath(rule.path, type);
     if (!real) {
+      // The daemon may come later, and its socket with it: libraries look for the directory. What
+      // cannot be made is only not there.
+      if (rule.access == PathAccess::Socket) (void)makeDirectories(rule.path);
       int code = real.error().code;
       if (rule.optional && (code == ENOENT || code == ENOTDIR || code == EACCES)) continue;
       return real.error();
@@ -156,10 +160,11 @@ Result<void> applyMounts(const std::vector<PathRule>& rules) {
     if (*real == "/") return Error{"mount", EINVAL, "the whole of / is no path of a policy"};
     auto& place = places[*real];
     Uses more = usesOf(rule.access);
-    place.first = directory;
+    place.first = S_ISDIR(type);
     place.second.write |= more.write;
     place.second.execute |= more.execute;
-    place.second.device |= more.device;
+    // Which devices may be read the rule has said by naming them.
+    place.second.device |= more.device || S_ISCHR(type) || S_ISBLK(type);
   }
   const std::pair<const std::string, std::pair<bool, Uses>>* around = nullptr;
   for (auto& place : places) {

@@ -74,7 +74,7 @@ constexpr Attempt ATTEMPTS[] = {
     {"CannotWriteAmongLibraries", "write-library", NOT_THERE},
     {"CannotSetTheCorePattern", "write-core-pattern", NOT_THERE},
     {"CannotRemoveFilesElsewhere", "unlink-secret", NOT_THERE},
-    {"CannotRenameFilesElsewhere", "rename-secret", "EACCES EXDEV ENOENT"},
+    {"CannotRenameFilesElsewhere", "rename-secret", "EACCES EXDEV ENOENT EROFS"},
     {"CannotMakeDirectoriesElsewhere", "mkdir", NOT_THERE},
     {"CannotTruncateByPath", "truncate", "EPERM", "truncate"},
     {"CannotChangeModesByPath", "chmod", "EPERM", "chmod"},

@@ -2,6 +2,8 @@
 //
 // The two policies that are for any module: the default, and the template for HSMs behind the
 // network. What a module can't do in them is tried by one.
+#include <gmock/gmock.h>
+
 #include "tests/policies/fixture.h"
 #include "tests/policies/loopback.h"
 
@@ -77,15 +79,12 @@ TEST_F(Default, KeepsAnUnknownModuleFromFilesAndTheNetwork) {
   Listener server;
   const std::string variables = "Environment=HOSTILE_DIR=" + configuration.path() +
                                 "\nEnvironment=HOSTILE_PORT=" + server.port() + "\n";
-  for (auto [what, answers] : {std::pair{"shadow", "EACCES"},
-                               {"home", "EACCES"},
-                               {"root-home", "EACCES"},
-                               {"root-directory", "EACCES"},
-                               {"write-tmp", "EACCES"},
-                               {"connect-tcp", "socket EPERM"},
-                               {"udp", "EPERM"},
-                               {"netlink", "EPERM"}})
-    EXPECT_EQ(attempt("acme", what, variables), answers) << what;
+  for (const char* what : {"shadow", "home", "root-home", "root-directory", "write-tmp"})
+    EXPECT_THAT(attempt("acme", what, variables), ::testing::AnyOf("EACCES", "ENOENT", "EROFS"))
+        << what;
+  for (auto [what, answer] :
+       {std::pair{"connect-tcp", "socket EPERM"}, {"udp", "EPERM"}, {"netlink", "EPERM"}})
+    EXPECT_EQ(attempt("acme", what, variables), answer) << what;
   EXPECT_FALSE(server.connected());
 }
 
