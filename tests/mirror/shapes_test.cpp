@@ -194,6 +194,11 @@ TEST(Shapes, EveryStructOfTheHeaderIsInTheTable) {
     EXPECT_EQ(described.count(name), 1U) << name;
   }
   EXPECT_GE(parameters, 80U);
+  // Those whose names the header does not have, or not as others.
+  for (const char* name : {"specifiedParams", "CK_GCM_PARAMS (2.30)"})
+    EXPECT_EQ(described.count(name), 1U) << name;
+  EXPECT_EQ(described.size(), parameters + 2);
+  EXPECT_EQ(shapes().size(), described.size());
 }
 
 TEST(Shapes, EveryMemberIsAsTheHeaderHasIt) {
