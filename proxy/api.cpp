@@ -28,8 +28,7 @@ using Lists = CK_FUNCTION_LIST**;
 
 // What every function does around its own work: a fresh message, and an answer even without memory.
 template <typename Answer, typename Work>
-Answer answered(Answer withoutMemory, Answer otherwise, Work work) noexcept {
-  CallGuard guard;
+Answer answer(Answer withoutMemory, Answer otherwise, Work work) noexcept {
   setMessage({});
   try {
     return work();
@@ -43,13 +42,15 @@ Answer answered(Answer withoutMemory, Answer otherwise, Work work) noexcept {
 }
 
 template <typename Work>
-CK_RV valued(Work work) noexcept {
-  return answered<CK_RV>(CKR_HOST_MEMORY, CKR_GENERAL_ERROR, work);
+CK_RV valued(Work work) {
+  CallGuard guard;
+  return answer<CK_RV>(CKR_HOST_MEMORY, CKR_GENERAL_ERROR, work);
 }
 
 template <typename Pointer, typename Work>
-Pointer pointed(Work work) noexcept {
-  return answered<Pointer>(nullptr, nullptr, work);
+Pointer pointed(Work work) {
+  CallGuard guard;
+  return answer<Pointer>(nullptr, nullptr, work);
 }
 
 // An error with a message, unless something closer to it has left one.
@@ -239,15 +240,15 @@ CK_RV finalizeAll(Lists lists) {
 
 using namespace bulkhead::proxy;
 
-CK_RV bulkhead_initialize(CK_FUNCTION_LIST* list, void* reserved) noexcept {
+CK_RV bulkhead_initialize(CK_FUNCTION_LIST* list, void* reserved) {
   return valued([&] { return initialize(list, reserved); });
 }
 
-CK_RV bulkhead_finalize(CK_FUNCTION_LIST* list) noexcept {
+CK_RV bulkhead_finalize(CK_FUNCTION_LIST* list) {
   return valued([&] { return finalize(list); });
 }
 
-CK_FUNCTION_LIST* bulkhead_module_load(const char* name, unsigned flags) noexcept {
+CK_FUNCTION_LIST* bulkhead_module_load(const char* name, unsigned flags) {
   return pointed<CK_FUNCTION_LIST*>([&]() -> CK_FUNCTION_LIST* {
     if (!known(flags, BULKHEAD_VERSION_3_2)) return nullptr;
     auto found =
@@ -258,33 +259,33 @@ CK_FUNCTION_LIST* bulkhead_module_load(const char* name, unsigned flags) noexcep
   });
 }
 
-void bulkhead_module_release(CK_FUNCTION_LIST* list) noexcept {
+void bulkhead_module_release(CK_FUNCTION_LIST* list) {
   (void)valued([&] {
     release(list);
     return CKR_OK;
   });
 }
 
-CK_FUNCTION_LIST** bulkhead_modules_load(const char* program, unsigned flags) noexcept {
+CK_FUNCTION_LIST** bulkhead_modules_load(const char* program, unsigned flags) {
   return pointed<CK_FUNCTION_LIST**>([&] {
     bool good = known(flags, BULKHEAD_TRUSTED | BULKHEAD_VERSION_3_2);
     return good ? loadAll(program, flags) : nullptr;
   });
 }
 
-CK_RV bulkhead_modules_initialize(CK_FUNCTION_LIST** lists) noexcept {
+CK_RV bulkhead_modules_initialize(CK_FUNCTION_LIST** lists) {
   return valued([&] {
     return lists == nullptr ? refused(CKR_ARGUMENTS_BAD, "no lists") : initializeAll(lists);
   });
 }
 
-CK_RV bulkhead_modules_finalize(CK_FUNCTION_LIST** lists) noexcept {
+CK_RV bulkhead_modules_finalize(CK_FUNCTION_LIST** lists) {
   return valued([&] {
     return lists == nullptr ? refused(CKR_ARGUMENTS_BAD, "no lists") : finalizeAll(lists);
   });
 }
 
-void bulkhead_modules_release(CK_FUNCTION_LIST** lists) noexcept {
+void bulkhead_modules_release(CK_FUNCTION_LIST** lists) {
   (void)valued([&] {
     std::unique_ptr<CK_FUNCTION_LIST*[]> array(lists);
     for (; lists != nullptr && *lists != nullptr; ++lists) release(*lists);
@@ -292,21 +293,21 @@ void bulkhead_modules_release(CK_FUNCTION_LIST** lists) noexcept {
   });
 }
 
-const char* bulkhead_module_name(CK_FUNCTION_LIST* list) noexcept {
+const char* bulkhead_module_name(CK_FUNCTION_LIST* list) {
   return pointed<const char*>([&] {
     const ModuleConfig* config = configOf(list);
     return config == nullptr ? nullptr : config->name.c_str();
   });
 }
 
-const char* bulkhead_module_path(CK_FUNCTION_LIST* list) noexcept {
+const char* bulkhead_module_path(CK_FUNCTION_LIST* list) {
   return pointed<const char*>([&] {
     const ModuleConfig* config = configOf(list);
     return config == nullptr ? nullptr : config->path.c_str();
   });
 }
 
-const char* bulkhead_module_config(CK_FUNCTION_LIST* list, const char* key) noexcept {
+const char* bulkhead_module_config(CK_FUNCTION_LIST* list, const char* key) {
   return pointed<const char*>([&]() -> const char* {
     const ModuleConfig* config = configOf(list);
     if (config == nullptr) return nullptr;
@@ -317,11 +318,11 @@ const char* bulkhead_module_config(CK_FUNCTION_LIST* list, const char* key) noex
   });
 }
 
-const char* bulkhead_message() noexcept {
+const char* bulkhead_message() {
   return message();
 }
 
-const char* bulkhead_strerror(CK_RV rv) noexcept {
+const char* bulkhead_strerror(CK_RV rv) {
   if (const char* name = bulkhead::ipc::knownReturnValueName(rv)) return name;
   return rv >= CKR_VENDOR_DEFINED ? "CKR_VENDOR_DEFINED" : "an unknown error";
 }

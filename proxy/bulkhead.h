@@ -33,10 +33,7 @@ typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;
 #endif
 
 #ifdef __cplusplus
-#define BULKHEAD_NOEXCEPT noexcept
 extern "C" {
-#else
-#define BULKHEAD_NOEXCEPT
 #endif
 
 /** bulkhead_modules_load(): only modules whose file says `trust-policy: yes`. */
@@ -62,14 +59,14 @@ extern "C" {
  * C_Finalize; CKR_FUNCTION_FAILED when it is called from within this module's own C_Initialize or
  * C_Finalize, or when threads that initialise different modules would wait for each other for ever;
  * CKR_HOST_MEMORY. After an error nothing is counted. */
-CK_RV bulkhead_initialize(CK_FUNCTION_LIST* list, void* reserved) BULKHEAD_NOEXCEPT;
+CK_RV bulkhead_initialize(CK_FUNCTION_LIST* list, void* reserved);
 
 /** Undoes one bulkhead_initialize(); the last one calls C_Finalize.
  *
  * CKR_OK; what C_Finalize answered, and the module counts as finalised whatever that was;
  * CKR_CRYPTOKI_NOT_INITIALIZED without a call of the module when there is nothing to undo, as in a
  * forked child; CKR_ARGUMENTS_BAD and CKR_FUNCTION_FAILED as above. */
-CK_RV bulkhead_finalize(CK_FUNCTION_LIST* list) BULKHEAD_NOEXCEPT;
+CK_RV bulkhead_finalize(CK_FUNCTION_LIST* list);
 
 /** Loads one module, isolated, as a consumer that sees this module's slots only.
  *
@@ -85,12 +82,12 @@ CK_RV bulkhead_finalize(CK_FUNCTION_LIST* list) BULKHEAD_NOEXCEPT;
  * The list is the caller's until bulkhead_module_release(). NULL, with bulkhead_message(), when
  * there is no such module, it is disabled for this program, its file has a fault, it would load all
  * modules once more, `flags` has other bits, or all lists are in use (there are 136). */
-CK_FUNCTION_LIST* bulkhead_module_load(const char* name, unsigned flags) BULKHEAD_NOEXCEPT;
+CK_FUNCTION_LIST* bulkhead_module_load(const char* name, unsigned flags);
 
 /** Gives back what bulkhead_module_load() yielded. One that is initialised is finalised first: its
  * sessions are closed, calls that are under way on it answer CKR_CRYPTOKI_NOT_INITIALIZED. The
  * list must not be used any more. NULL, and a list that is not a loaded one, are left alone. */
-void bulkhead_module_release(CK_FUNCTION_LIST* list) BULKHEAD_NOEXCEPT;
+void bulkhead_module_release(CK_FUNCTION_LIST* list);
 
 /** Loads all modules that are configured, by priority and name; each as bulkhead_module_load()
  * does.
@@ -101,7 +98,7 @@ void bulkhead_module_release(CK_FUNCTION_LIST* list) BULKHEAD_NOEXCEPT;
  * A NULL-terminated array, empty where nothing is configured, that is the caller's until
  * bulkhead_modules_release(). NULL, with bulkhead_message(), when a module with `critical: yes` is
  * one that would be left out, `flags` has other bits, or all lists or all memory are in use. */
-CK_FUNCTION_LIST** bulkhead_modules_load(const char* program, unsigned flags) BULKHEAD_NOEXCEPT;
+CK_FUNCTION_LIST** bulkhead_modules_load(const char* program, unsigned flags);
 
 /** Initialises them all, side by side, each once as bulkhead_initialize() does.
  *
@@ -109,36 +106,36 @@ CK_FUNCTION_LIST** bulkhead_modules_load(const char* program, unsigned flags) BU
  * NULL-terminated; bulkhead_message() then has the last of them. CKR_OK, also when some were taken
  * out. When a critical one fails, its error, and nothing is initialised or taken out. `lists` is
  * what bulkhead_modules_load() yielded, or any such array; CKR_ARGUMENTS_BAD for NULL. */
-CK_RV bulkhead_modules_initialize(CK_FUNCTION_LIST** lists) BULKHEAD_NOEXCEPT;
+CK_RV bulkhead_modules_initialize(CK_FUNCTION_LIST** lists);
 
 /** Finalises them all, each once as bulkhead_finalize() does. CKR_OK, or the last error of any.
  * CKR_ARGUMENTS_BAD for NULL. */
-CK_RV bulkhead_modules_finalize(CK_FUNCTION_LIST** lists) BULKHEAD_NOEXCEPT;
+CK_RV bulkhead_modules_finalize(CK_FUNCTION_LIST** lists);
 
 /** Releases each as bulkhead_module_release() does, and frees the array. NULL is left alone. */
-void bulkhead_modules_release(CK_FUNCTION_LIST** lists) BULKHEAD_NOEXCEPT;
+void bulkhead_modules_release(CK_FUNCTION_LIST** lists);
 
 /** The name of a loaded module, which its policy and its lines in the log go by: that of its file,
  * or the file name of a module that is not configured. Valid as long as the process. NULL for a
  * list that is not a loaded one. */
-const char* bulkhead_module_name(CK_FUNCTION_LIST* list) BULKHEAD_NOEXCEPT;
+const char* bulkhead_module_name(CK_FUNCTION_LIST* list);
 
 /** The path of a loaded module, absolute. The rest as for bulkhead_module_name(). */
-const char* bulkhead_module_path(CK_FUNCTION_LIST* list) BULKHEAD_NOEXCEPT;
+const char* bulkhead_module_path(CK_FUNCTION_LIST* list);
 
 /** What a loaded module's files have for `key`, merged and as it stands there: "yes", "10". Keys
  * that bulkhead does not know are there, too. Valid as long as the process. NULL when no file has
  * it, and for a list that is not a loaded one. */
-const char* bulkhead_module_config(CK_FUNCTION_LIST* list, const char* key) BULKHEAD_NOEXCEPT;
+const char* bulkhead_module_config(CK_FUNCTION_LIST* list, const char* key);
 
 /** Why the last function above failed that this thread called, for people to read; empty when it
  * did not. Never NULL; valid until the thread calls another of them, or C_Initialize of a loaded
  * list. At most 511 characters in one line. */
-const char* bulkhead_message(void) BULKHEAD_NOEXCEPT;
+const char* bulkhead_message(void);
 
 /** The name of a return value of PKCS#11, "CKR_DEVICE_REMOVED"; "CKR_VENDOR_DEFINED" for all above
  * that, and "an unknown error" for others without one. Never NULL; valid as long as the process. */
-const char* bulkhead_strerror(CK_RV rv) BULKHEAD_NOEXCEPT;
+const char* bulkhead_strerror(CK_RV rv);
 
 #ifdef __cplusplus
 }

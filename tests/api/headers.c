@@ -16,7 +16,7 @@
 CK_RV everyFunction(CK_FUNCTION_LIST** lists);
 
 CK_RV everyFunction(CK_FUNCTION_LIST** lists) {
-  CK_RV (*const onList)(CK_FUNCTION_LIST*) BULKHEAD_NOEXCEPT = bulkhead_finalize;
+  CK_RV (*const onList)(CK_FUNCTION_LIST*) = bulkhead_finalize;
   CK_RV rv = bulkhead_initialize(*lists, 0);
   return rv != 0 ? rv : onList(*lists);
 }
