@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -107,6 +108,7 @@ std::vector<Narrowed> narrowed(const Policy& policy) {
        "memory is writable or code, never both"},
       {"socket", sockets, "only what Network= says; no datagrams that carry addresses"},
       {"socketpair", unixStreams(), "no datagrams that carry addresses"},
+      {"shmat", {{masked(2, SHM_EXEC, 0)}}, "memory that others write does not become code"},
       {"sendto", {{is(4, 0)}}, "an address would get round the check of connect()"},
       // The module of a host that is root could leave others a program that makes them root.
       {"open", {{masked(1, MAKES_FILES, 0)}, {masked(2, SET_ID, 0)}}, "no set-id files"},
@@ -117,15 +119,10 @@ std::vector<Narrowed> narrowed(const Policy& policy) {
                 F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ, F_GET_SEALS}),
        "F_SETOWN would send signals"},
   };
-  // Without devices no ioctl beyond what libraries ask of any descriptor; with them all but those
-  // that put input into somebody's terminal.
-  if (policy.devices.empty()) {
+  // With devices their drivers' requests are nobody's list; what no device needs, see below.
+  if (policy.devices.empty())
     table.push_back({"ioctl", each(1, {FIONREAD, FIONBIO, TCGETS, FIOCLEX, FIONCLEX}),
                      "what libraries ask of any descriptor"});
-  } else {
-    Comparisons any = {argument(1, SCMP_CMP_NE, TIOCSTI)};
-    table.push_back({"ioctl", {any}, "devices; never TIOCSTI"});
-  }
   if (policy.network == NetworkAccess::Client) {
     // MSG_FASTOPEN with an address connects.
     table.push_back({"sendmsg", {{masked(2, MSG_FASTOPEN, 0)}}, "connects only by connect()"});
@@ -221,7 +218,11 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
   if (size < 0 || size % static_cast<off_t>(sizeof(sock_filter)) != 0)
     return systemError("lseek filter");
 
-  // In front: foreign ABIs die, and what nobody knows does not exist.
+  // In front: foreign ABIs die, what nobody knows does not exist, and no policy lets a module type
+  // on a terminal. The kernel reads 32 bits of a request where libseccomp compares 64.
+  constexpr auto REQUEST = static_cast<unsigned>(offsetof(seccomp_data, args[1]));
+  const unsigned refused =
+      refusal == Refusal::Notify ? SECCOMP_RET_USER_NOTIF : unsigned{SECCOMP_RET_ERRNO} | EPERM;
   constexpr auto ARCH = static_cast<unsigned>(offsetof(seccomp_data, arch));
   constexpr auto NR = static_cast<unsigned>(offsetof(seccomp_data, nr));
   constexpr unsigned X32 = 0x40000000;
@@ -234,10 +235,12 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
       BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, static_cast<unsigned>(largestKnown()), 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, REQUEST),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, refused),
   };
-#if defined(__aarch64__)
-  program[4] = BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32, 0, 1);
-#endif
   std::size_t prefix = program.size();
   program.resize(prefix + static_cast<std::size_t>(size) / sizeof(sock_filter));
   if (::pread(memory.get(), program.data() + prefix, static_cast<std::size_t>(size), 0) != size)
