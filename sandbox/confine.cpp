@@ -193,16 +193,21 @@ Result<void> probeSeccomp() {
 }
 
 Result<void> seccomp(Confinement& c) {
-  if (wanted(c.policy, "broker") != Wanted::No && probeNotification()) {
-    auto asking = compileFilter(c.policy, Refusal::Notify);
-    if (!asking) return asking.error();
-    auto listener = installFilter(*asking, true);
-    if (listener) {
-      c.listener = std::move(*listener);
-      return {};
+  if (wanted(c.policy, "broker") != Wanted::No) {
+    auto probed = probeNotification();
+    if (!probed) c.unasked = probed.error();
+    if (probed) {
+      auto asking = compileFilter(c.policy, Refusal::Notify);
+      if (!asking) return asking.error();
+      auto listener = installFilter(*asking, true);
+      if (listener) {
+        c.listener = std::move(*listener);
+        return {};
+      }
+      // A host under a supervisor of its own (a container manager's) cannot have a second listener.
+      if (listener.error().code != EBUSY) return listener.error();
+      c.unasked = Error{"seccomp user notification", EBUSY, "another listener is above"};
     }
-    // A host under a supervisor of its own (a container manager's) cannot have a second listener.
-    if (listener.error().code != EBUSY) return listener.error();
   }
   auto silent = compileFilter(c.policy, Refusal::Errno);
   if (!silent) return silent.error();
@@ -214,7 +219,7 @@ Result<void> seccomp(Confinement& c) {
 // Came with the filter, or did not.
 Result<void> broker(Confinement& c) {
   if (c.listener) return {};
-  return Error{"seccomp user notification", EBUSY, "nobody can be asked"};
+  return c.unasked;
 }
 
 constexpr Layer LAYERS[] = {

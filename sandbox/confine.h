@@ -22,7 +22,9 @@ namespace bulkhead::sandbox {
 struct Confinement {
   const Policy& policy;
   std::string modulePath;
-  Descriptor listener{};  ///< filled in by the seccomp layer: where the supervisor is asked
+  // Filled in by the seccomp layer: where the supervisor is asked, or why it can't be.
+  Descriptor listener{};
+  Error unasked{"seccomp user notification", 0, "the seccomp layer is not in force"};
 };
 
 /// One layer of confinement.
