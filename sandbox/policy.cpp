@@ -15,6 +15,7 @@
 #include <charconv>
 #include <climits>
 #include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <new>
 #include <span>
@@ -1280,9 +1281,27 @@ Error refused(const std::string& path, const std::string& why) {
   return Error{"policy", 0, path + ": refused: " + why};
 }
 
+// The number that root's files show here. In a container that maps no root, bubblewrap's say, it is
+// the one of all users from outside; there the file's mode, and who could bring it in, has to do.
+uid_t rootHere() {
+  static const uid_t ROOT = [] {
+    std::ifstream map("/proc/self/uid_map");
+    unsigned long first, outside, count;
+    bool any = false;
+    while (map >> first >> outside >> count) {
+      if (first == 0) return uid_t{0};
+      any = true;
+    }
+    uid_t overflow = 0;
+    if (any) std::ifstream("/proc/sys/kernel/overflowuid") >> overflow;
+    return overflow;
+  }();
+  return ROOT;
+}
+
 // Why what somebody else may have written isn't taken for a policy; empty when it is.
 std::string whyUntrusted(const struct stat& status) {
-  if (status.st_uid != 0 && status.st_uid != ::geteuid())
+  if (status.st_uid != 0 && status.st_uid != rootHere() && status.st_uid != ::geteuid())
     return "it belongs to user " + std::to_string(status.st_uid) +
            ", neither to root nor to the present user";
   // In a sticky directory nobody else can remove or rename what is ours.
