@@ -2,6 +2,7 @@
 #include "sandbox/notifications.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <netdb.h>
 #include <seccomp.h>
@@ -9,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -21,12 +23,47 @@
 namespace bulkhead::sandbox {
 namespace {
 
+constexpr long SYS_OPENAT2 = 437;
 constexpr long SYS_PIDFD_GETFD = 438;
 
 std::string nameOf(int nr) {
   std::unique_ptr<char, decltype(&::free)> name(
       ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr), &::free);
   return name ? name.get() : "syscall " + std::to_string(nr);
+}
+
+// A socket in a directory that the module may write can be a link that the module made, to a socket
+// that it may not have. There, no link is followed on the way down from what the policy names.
+// Changes the address to the one to use instead, and yields the descriptor that it stands for; no
+// descriptor where the address does as it is.
+Result<Descriptor> withoutLinks(const Policy& policy, SocketAddress& address) {
+  if (address.size <= offsetof(sockaddr_un, sun_path) || address.bytes.ss_family != AF_UNIX)
+    return Descriptor();
+  auto& un = reinterpret_cast<sockaddr_un&>(address.bytes);
+  std::string path = spelling(
+      {un.sun_path, ::strnlen(un.sun_path, address.size - offsetof(sockaddr_un, sun_path))});
+  std::string top;
+  for (const PolicyPath& one : policy.readWritePaths) {
+    std::string writable = spelling(one.path);
+    if (!writable.ends_with('/')) writable += '/';
+    // The outermost: what is further in can be replaced.
+    if (path.starts_with(writable) && (top.empty() || writable.size() < top.size()))
+      top = std::move(writable);
+  }
+  if (top.empty()) return Descriptor();
+  Descriptor directory(::open(top.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return systemError("open", top);
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  Descriptor socket(static_cast<int>(
+      ::syscall(SYS_OPENAT2, directory.get(), path.c_str() + top.size(), &how, sizeof how)));
+  if (!socket) return systemError("openat2", path);
+  un = {};
+  un.sun_family = AF_UNIX;
+  std::snprintf(un.sun_path, sizeof un.sun_path, "/proc/self/fd/%d", socket.get());
+  address.size = sizeof un;
+  return socket;
 }
 
 }  // namespace
@@ -120,6 +157,12 @@ bool Notifications::connect(const ::seccomp_notif& n) {
   if (!mayConnect(policy_, addresses_, *address)) {
     if (!isQuiet(*address)) return false;
     answer(n.id, ENOENT);
+    return true;
+  }
+  auto target = withoutLinks(policy_, *address);
+  if (!target) {
+    if (target.error().code == ELOOP || target.error().code == EXDEV) return false;
+    answer(n.id, target.error().code);
     return true;
   }
   Descriptor socket = descriptorOf(n.data.args[0]);

@@ -97,15 +97,14 @@ bool isSame(const SocketAddress& a, const SocketAddress& b) {
   return std::memcmp(&inet6(a).sin6_addr, &inet6(b).sin6_addr, sizeof(in6_addr)) == 0;
 }
 
-// One spelling for what links make the same on every system.
+}  // namespace
+
 std::string spelling(std::string path) {
   for (auto [link, target] :
        {std::pair{"/var/run/", "/run/"}, std::pair{"/var/lock/", "/run/lock/"}})
     if (path.starts_with(link)) path.replace(0, std::strlen(link), target);
   return path;
 }
-
-}  // namespace
 
 std::optional<std::string> textAt(const ReadMemory& read, std::uint64_t address) {
   std::string text;

@@ -29,7 +29,11 @@ struct SocketAddress {
   socklen_t size = 0;
 };
 
-/// The text that ends with a zero byte; nothing when it is not all there. Cut off where a path ends.
+/// One spelling for what links make the same on every system.
+std::string spelling(std::string path);
+
+/// The text that ends with a zero byte; nothing when it is not all there. Cut off where a path
+/// ends.
 std::optional<std::string> textAt(const ReadMemory& read, std::uint64_t address);
 
 /// The address that a call was given; nothing when it is not there, or larger than addresses are.
@@ -39,8 +43,8 @@ std::optional<SocketAddress> addressAt(const ReadMemory& read, std::uint64_t at,
 /// "unix:/run/x", "inet:192.0.2.1:80". Control characters don't get into a log.
 std::string describe(const SocketAddress& address);
 
-/// Services that C libraries ask in passing and do without: for each line of a log, for each name of
-/// a user or host.
+/// Services that C libraries ask in passing and do without: for each line of a log, for each name
+/// of a user or host.
 bool isQuiet(const SocketAddress& address);
 
 /// Whether Network= and Connect= have the address. `resolved` is what the names in Connect= stand
