@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // fork as servers do it: initialise, fork, and use in the children after their own C_Initialize.
+#include <sys/file.h>
+
 #include <atomic>
 
 #include "tests/together/together.h"
 
 namespace bulkhead::test {
 namespace {
+
+// SoftHSM2 writes to the token at a login, and another process that looks at it meanwhile finds no
+// token, or one that is broken: whoever starts or logs in beside others takes turns.
+class Turn {
+ public:
+  explicit Turn(const std::string& path) : file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (::flock(file_.get(), LOCK_EX) != 0) throw std::runtime_error("flock " + path);
+  }
+
+ private:
+  Descriptor file_;
+};
 
 class Fork : public Together {
  protected:
@@ -21,10 +35,18 @@ class Fork : public Together {
     a->forget();
     b->forget();
   }
+  CK_RV initialize(Consumer& one) {
+    Turn turn(configuration.path());
+    return one.tryInitialize();
+  }
   // A key of the session, and as many signatures as are wanted, each checked.
-  static void work(const Consumer& one, CK_SLOT_ID token, int times) {
-    CK_SESSION_HANDLE session = one.open(token);
-    expect(one.does("C_Login"), one.login(session), {CKR_OK, CKR_USER_ALREADY_LOGGED_IN});
+  void work(const Consumer& one, CK_SLOT_ID slot, int times) {
+    CK_SESSION_HANDLE own;
+    {
+      Turn turn(configuration.path());
+      own = one.open(slot);
+      expect(one.does("C_Login"), one.login(own), {CKR_OK, CKR_USER_ALREADY_LOGGED_IN});
+    }
     CK_MECHANISM generate{CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0},
         sign{CKM_SHA256_HMAC, nullptr, 0};
     CK_ULONG length = 32;
@@ -34,16 +56,16 @@ class Fork : public Together {
                         {CKA_VERIFY, &yes, 1},
                         {CKA_PRIVATE, &yes, 1}};
     CK_OBJECT_HANDLE key = 0;
-    expect(one.does("C_GenerateKey"), one->C_GenerateKey(session, &generate, t, 4, &key));
+    expect(one.does("C_GenerateKey"), one->C_GenerateKey(own, &generate, t, 4, &key));
     for (int i = 0; i < times && !HasFailure(); ++i) {
       CK_BYTE text[4] = {1, 2, 3, static_cast<CK_BYTE>(i)}, mac[32];
       CK_ULONG size = sizeof mac;
-      expect(one.does("C_SignInit"), one->C_SignInit(session, &sign, key));
-      expect(one.does("C_Sign"), one->C_Sign(session, text, sizeof text, mac, &size));
-      expect(one.does("C_VerifyInit"), one->C_VerifyInit(session, &sign, key));
-      expect(one.does("C_Verify"), one->C_Verify(session, text, sizeof text, mac, size));
+      expect(one.does("C_SignInit"), one->C_SignInit(own, &sign, key));
+      expect(one.does("C_Sign"), one->C_Sign(own, text, sizeof text, mac, &size));
+      expect(one.does("C_VerifyInit"), one->C_VerifyInit(own, &sign, key));
+      expect(one.does("C_Verify"), one->C_Verify(own, text, sizeof text, mac, size));
     }
-    expect(one.does("C_CloseSession"), one->C_CloseSession(session));
+    expect(one.does("C_CloseSession"), one->C_CloseSession(own));
   }
   // A session of the parent, which has to go on after each thing that a child does.
   void begin(bool login = true) {
@@ -105,7 +127,7 @@ TEST_F(Fork, childWorksAfterItsOwnInitialize) {
       forget();
       Consumer* both[] = {a.get(), b.get()};
       for (unsigned i : order) {
-        expect(both[i]->does("C_Initialize in the child"), both[i]->tryInitialize());
+        expect(both[i]->does("C_Initialize in the child"), initialize(*both[i]));
         work(*both[i], token, 3);
       }
       for (unsigned i : order)
@@ -122,7 +144,7 @@ TEST_F(Fork, childHasNothingOfItsParents) {
   begin();
   inChild([&] {
     forget();
-    expect("C_Initialize in the child", a->tryInitialize());
+    expect("C_Initialize in the child", initialize(*a));
     expect("the parent's session in the child", a->random(session), {CKR_SESSION_HANDLE_INVALID});
     CK_SESSION_HANDLE own = a->open(token);
     expect(own != session, "the child's session has the parent's handle");
@@ -156,7 +178,7 @@ TEST_F(Fork, childsEndHarmsNobody) {
         ::dup2(null, 1);
         ::dup2(null, 2);
         if (initialized) {
-          (void)a->tryInitialize();
+          (void)initialize(*a);
           (void)a->open(token);
         } else {
           (void)(*a)->C_Finalize(nullptr);
@@ -182,7 +204,7 @@ TEST_F(Fork, serversForkManyAtOnce) {
     children.push_back(std::make_unique<Child>([&, i] {
       forget();
       Consumer& own = i % 2 == 0 ? *a : *b;
-      expect(own.does("C_Initialize in the child"), own.tryInitialize());
+      expect(own.does("C_Initialize in the child"), initialize(own));
       work(own, token, 30);
       expect(own.does("C_Finalize in the child"), own.finalize());
     }));
@@ -193,11 +215,70 @@ TEST_F(Fork, serversForkManyAtOnce) {
   for (int i = 0; i < 3; ++i) {
     Child child([&] {
       forget();
-      expect("C_Initialize in the child", a->tryInitialize());
+      expect("C_Initialize in the child", initialize(*a));
       work(*a, token, 1);
     });
   }
   goesOn("after more children");
+}
+
+// The parent has the list only, or has it no more.
+TEST_F(Fork, parentNeedNotBeInitialised) {
+  sentence("The parent only loads the module, or has finalised it: the children initialise it");
+  for (bool finalised : {false, true}) {
+    SCOPED_TRACE(finalised);
+    if (finalised) {
+      a->initialize();
+      token = slot(*a);
+      expect("the parent's C_Finalize", a->finalize());
+    }
+    std::vector<std::unique_ptr<Child>> children;
+    for (int i = 0; i < 3; ++i)
+      children.push_back(std::make_unique<Child>([&] {
+        expect("C_Initialize in the child", initialize(*a));
+        CK_SLOT_ID own;
+        {
+          Turn turn(configuration.path());
+          own = slot(*a);
+        }
+        work(*a, own, 5);
+        expect("C_Finalize in the child", a->finalize());
+      }));
+    for (auto& child : children) child->await();
+    CK_INFO info{};
+    expect("the parent's C_GetInfo", (*a)->C_GetInfo(&info), {CKR_CRYPTOKI_NOT_INITIALIZED});
+    if (HasFailure()) return;
+  }
+}
+
+// Apache's children are another user than the one that initialised.
+TEST_F(Fork, childMayBeAnotherUser) {
+  if (::geteuid() != 0) GTEST_SKIP() << "not root: there is no other user to become";
+  constexpr uid_t NOBODY = 65534;
+  // The token is both users', the configuration is root's.
+  ASSERT_EQ(::chmod(configuration.path().c_str(), 0755), 0);
+  std::string tokens = configuration.path("tokens");
+  for (auto& entry : std::filesystem::recursive_directory_iterator(configuration.path())) {
+    std::string path = entry.path();
+    mode_t mode = entry.is_directory() ? 0755 : 0644;
+    if (path.starts_with(tokens)) mode |= 0022;
+    if (entry.is_symlink()) continue;
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+  }
+  const char* worker = ::getenv("BULKHEAD_WORKER");
+  begin();
+  Child child([&] {
+    if (::setresgid(NOBODY, NOBODY, NOBODY) != 0 || ::setresuid(NOBODY, NOBODY, NOBODY) != 0)
+      throw std::runtime_error("cannot become nobody");
+    forget();
+    // A build that is root's alone is another matter.
+    if (worker != nullptr && ::access(worker, X_OK) != 0) return;
+    expect("C_Initialize in the child", initialize(*a));
+    work(*a, token, 3);
+    expect("C_Finalize in the child", a->finalize());
+  });
+  child.await();
+  goesOn("after the child of another user");
 }
 
 // The master never uses what it initialised, and finalises it or not.
@@ -208,12 +289,12 @@ TEST_F(Fork, parentMayFinaliseWhileItsChildrenWork) {
   for (int i = 0; i < 3; ++i)
     children.push_back(std::make_unique<Child>([&] {
       forget();
-      expect("C_Initialize in the child", a->tryInitialize());
+      expect("C_Initialize in the child", initialize(*a));
       work(*a, token, 60);
     }));
   for (int i = 0; i < 3; ++i) {
     expect("the parent's C_Finalize", a->finalize());
-    expect("the parent's C_Initialize", a->tryInitialize());
+    expect("the parent's C_Initialize", initialize(*a));
   }
   work(*a, token, 2);
   for (auto& child : children) child->await();
@@ -242,7 +323,7 @@ TEST_F(Fork, daemonsForkTwice) {
       forget();
       CK_INFO info{};
       expect("C_GetInfo", (*a)->C_GetInfo(&info), {CKR_CRYPTOKI_NOT_INITIALIZED});
-      expect("C_Initialize in the daemon", a->tryInitialize());
+      expect("C_Initialize in the daemon", initialize(*a));
       if (!HasFailure()) work(*a, token, 5);
       expect("C_Finalize in the daemon", a->finalize());
       auto result = ::testing::UnitTest::GetInstance()->current_test_info()->result();

@@ -2,9 +2,9 @@
 //
 // Several consumers on one module that know nothing of each other. Which module it is the
 // environment says: TOGETHER_MODULE is bulkhead where it is not set, and may be SoftHSM2 itself or
-// p11-kit's proxy to see what they make of the same tests; tests/together/compare does that. A test
-// whose sentence() is said is a row of the comparison, and what its first failure says last is what
-// happens there.
+// p11-kit's proxy to see what they make of the same tests; tests/together/comparison does that. A
+// test whose sentence() is said is a row of the comparison, and what its first failure says last is
+// what happens there.
 #pragma once
 
 #include <sys/prctl.h>
@@ -172,6 +172,8 @@ class Child {
     }
     for (int i = result->total_part_count() - 1; i >= before; --i)
       if (result->GetTestPartResult(i).failed()) wrong = result->GetTestPartResult(i).message();
+    // Where the test was in its loops is for the test to say again.
+    wrong = wrong.substr(0, wrong.find("\nGoogle Test trace:"));
     bool told = ::write(writing.get(), wrong.data(), wrong.size()) >= 0;
     std::fflush(nullptr);
     ::_exit(wrong.empty() && told ? 0 : 1);
