@@ -212,6 +212,8 @@ class Caller {
         one.pValue = inner;
         one.ulValueLen = count * sizeof(CK_ATTRIBUTE);
       } else if (!numbers.oneIn(4)) {
+        // Of a length that no array has: whoever passes an array has put attributes into it.
+        if (nested) one.ulValueLen |= 1;
         one.pValue = fill ? static_cast<void*>(room(one.ulValueLen)) : bytes(one.ulValueLen);
       }
       if (fill) {
