@@ -81,6 +81,7 @@ struct Control {
     stop @5 :Text;               # host to supervisor: end the worker now, and why; "" for the end
     ended @6 :Text;              # supervisor to host: the worker is gone, and how
     log @7 :LogLine;             # host to supervisor: for the log
+    closed @8 :Text;             # host to supervisor: what the worker closed; end it unless it dies
   }
 }
 

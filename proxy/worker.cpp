@@ -287,7 +287,7 @@ std::unique_ptr<ipc::Channel> Worker::openChannel(ipc::Deadline deadline) noexce
           kill("the host has closed the descriptors of others");
           return nullptr;
         default:
-          kill("it closed its control socket");
+          kill("it closed its control socket", true);
           return nullptr;
       }
     }
@@ -396,7 +396,7 @@ CK_RV Worker::broken(Exchange how, ipc::Function f, bool forgiving) {
       return CKR_OK;
     case Exchange::Closed:
       // Its supervisor sees how it died. One that only closed its channels must not live on.
-      if (running()) kill("it closed its channel in " + name);
+      if (running()) kill("it closed its channel in " + name, true);
       break;
     case Exchange::Expired:
       if (forgiving) return CKR_DEVICE_ERROR;
@@ -431,10 +431,14 @@ void Worker::leave(Phase phase) {
   returned_.notify_all();
 }
 
-void Worker::stop(const std::string& why) noexcept {
+void Worker::stop(const std::string& why, bool closed) noexcept {
   try {
     capnp::MallocMessageBuilder message;
-    message.initRoot<ipc::wire::Control>().setStop(why);
+    auto control = message.initRoot<ipc::wire::Control>();
+    if (closed)
+      control.setClosed(why);
+    else
+      control.setStop(why);
     int host = host_.get();
     if (host >= 0 && ipc::sendControl(host, message, -1, false)) return;
   } catch (...) {
@@ -445,10 +449,10 @@ void Worker::stop(const std::string& why) noexcept {
   if (supervisor >= 0) (void)::syscall(SYS_pidfd_send_signal, supervisor, SIGKILL, nullptr, 0);
 }
 
-void Worker::kill(const std::string& why) {
+void Worker::kill(const std::string& why, bool closed) {
   bool was = running();
   leave(Phase::Died);
-  if (was) stop(why);
+  if (was) stop(why, closed);
 }
 
 void Worker::log(LogLevel level, const std::string& text) const noexcept {

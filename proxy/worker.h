@@ -142,8 +142,9 @@ class Worker {
   void beginEnd(ipc::Clock::time_point began = ipc::Clock::now());
   void end();
 
-  /// Ends a worker that broke a rule or a deadline. `why` goes to the log.
-  void kill(const std::string& why);
+  /// Ends a worker that broke a rule or a deadline; one that `closed` its sockets gets a moment to
+  /// be found dead by itself. `why` goes to the log.
+  void kill(const std::string& why, bool closed = false);
 
   /// A line for the supervisor's log. Never waits.
   void log(LogLevel level, const std::string& text) const noexcept;
@@ -157,7 +158,7 @@ class Worker {
   std::unique_ptr<ipc::Channel> openChannel(ipc::Deadline deadline) noexcept;
   void giveBack(std::unique_ptr<ipc::Channel> channel, bool clean);
   void leave(Phase phase);
-  void stop(const std::string& why) noexcept;
+  void stop(const std::string& why, bool closed = false) noexcept;
   CK_RV broken(ipc::Exchange how, ipc::Function f, bool forgiving);
   void bury() noexcept;
   void sendFrame(ipc::Function f, Sent& sent, ipc::FrameBuilder& frame);

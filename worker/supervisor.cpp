@@ -336,10 +336,12 @@ void Supervisor::onHostMessage() {
       expected_ = true;
       endWorker("the host is done with it");
     } else {
-      // What the host saw may be how a death begins: then that is what there is to tell.
-      pollfd dying{worker_.get(), POLLIN, 0};
-      if (::poll(&dying, 1, DEATH_GRACE) == 0) endWorker(why);
+      endWorker(why);
     }
+  } else if (message.isClosed()) {
+    // What the host saw is how most deaths begin, and then that is what there is to tell.
+    pollfd dying{worker_.get(), POLLIN, 0};
+    if (::poll(&dying, 1, DEATH_GRACE) == 0) endWorker(message.getClosed().cStr());
   } else if (message.isLog()) {
     log(static_cast<LogLevel>(message.getLog().getLevel()), message.getLog().getText().cStr());
   }
@@ -487,8 +489,8 @@ void Supervisor::reportDeath(int status) {
   fields.emplace_back("BULKHEAD_VIOLATIONS",
                       std::to_string(notifications_ ? notifications_->count() : 0));
 
-  // One that was quicker than our signal died by itself.
-  bool ended = !endedBecause_.empty() && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  // One that was quicker than our signal died by itself, unless it left because the host had.
+  bool ended = !endedBecause_.empty() && !(WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL);
   bool clean = expected_ || failed_ || (!host_ && !WIFSIGNALED(status));
   std::string text = "worker " + how;
   if (!running.empty()) text += " in " + running;
