@@ -9,8 +9,9 @@
 namespace bulkhead::hostile {
 
 /// Tries NAME and says how it went: the name of the errno, "ok", or what was found. What it needs
-/// to know of the world outside is in the environment: HOSTILE_HOST, HOSTILE_DIR, HOSTILE_WRITABLE,
-/// HOSTILE_ABSTRACT, HOSTILE_PORT.
+/// to know of the world outside is in the environment, see outside.h. "listed" tries those that
+/// HOSTILE_WRITABLE/list names, each in a child where that can be had; the answer is "NAME=how;" of
+/// each, and "dead" of one that did not return.
 std::string attempt(const std::string& name);
 
 }  // namespace bulkhead::hostile

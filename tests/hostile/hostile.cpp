@@ -58,7 +58,7 @@ pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 bool poked = false;
 bool reported = false;
 // Not an object: the constructor of this module runs before those of its objects.
-char report[256];
+char report[16384];
 
 void setReport(const std::string& text) {
   ::pthread_mutex_lock(&mutex);

@@ -99,9 +99,10 @@ class Rig {
   }
   /// What C_GenerateRandom answers, as text.
   CK_RV random(CK_SESSION_HANDLE session, std::string& text) const {
-    char buffer[256] = {};
-    CK_RV rv = f_->C_GenerateRandom(session, reinterpret_cast<CK_BYTE*>(buffer), sizeof buffer - 1);
-    text = buffer;
+    std::string buffer(16384, '\0');
+    CK_RV rv =
+        f_->C_GenerateRandom(session, reinterpret_cast<CK_BYTE*>(buffer.data()), buffer.size());
+    text = buffer.c_str();
     return rv;
   }
 
