@@ -10,7 +10,9 @@
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
 #include <mqueue.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <sched.h>
@@ -39,6 +41,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -197,6 +200,151 @@ std::string sendsUnix() {
   return sends(AF_UNIX, reinterpret_cast<sockaddr*>(&address), sizeof address);
 }
 
+// "unix:PATH", "inet:ADDRESS:PORT", "inet6:ADDRESS:PORT".
+struct Target {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  sockaddr* address() { return reinterpret_cast<sockaddr*>(&storage); }
+};
+Target target(const std::string& text) {
+  Target t;
+  std::string kind = text.substr(0, text.find(':')), rest = text.substr(kind.size() + 1);
+  if (kind == "unix") {
+    auto& un = reinterpret_cast<sockaddr_un&>(t.storage);
+    un.sun_family = AF_UNIX;
+    ::memcpy(un.sun_path, rest.data(), std::min(rest.size(), sizeof un.sun_path - 1));
+    t.size = sizeof un;
+    return t;
+  }
+  auto colon = rest.rfind(':');
+  std::string host = rest.substr(0, colon);
+  auto port = htons(static_cast<std::uint16_t>(::atoi(rest.c_str() + colon + 1)));
+  if (kind == "inet6") {
+    auto& in6 = reinterpret_cast<sockaddr_in6&>(t.storage);
+    in6.sin6_family = AF_INET6;
+    in6.sin6_port = port;
+    ::inet_pton(AF_INET6, host.c_str(), &in6.sin6_addr);
+    t.size = sizeof in6;
+  } else {
+    auto& in = reinterpret_cast<sockaddr_in&>(t.storage);
+    in.sin_family = AF_INET;
+    in.sin_port = port;
+    ::inet_pton(AF_INET, host.c_str(), &in.sin_addr);
+    t.size = sizeof in;
+  }
+  return t;
+}
+
+std::string connectsTarget(int flags = 0) {
+  Target t = target(variable("HOSTILE_TARGET"));
+  Opened fd(::socket(t.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+  if (::connect(fd, t.address(), t.size) != 0 && errno != EINPROGRESS) return result(-1);
+  int error = 0;
+  socklen_t size = sizeof error;
+  pollfd one{fd, POLLOUT, 0};
+  (void)::poll(&one, 1, 10'000);
+  ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  errno = error;
+  if (((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0) != (flags != 0)) return "other flags";
+  return result(error == 0 ? 0 : -1);
+}
+
+// As programs do it: by name, each address in turn.
+std::string connectsByName() {
+  std::string text = variable("HOSTILE_TARGET");
+  auto colon = text.rfind(':');
+  addrinfo hints{}, *list = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  int error = ::getaddrinfo(text.substr(0, colon).c_str(), text.c_str() + colon + 1, &hints, &list);
+  if (error != 0) return ::gai_strerror(error);
+  std::string how = "no address";
+  for (addrinfo* a = list; a != nullptr && how != "ok"; a = a->ai_next)
+    how = connects(a->ai_addr, a->ai_addrlen);
+  ::freeaddrinfo(list);
+  return how;
+}
+
+// Shows the check one address and the connection another, if that can be done.
+std::string connectsFlipping() {
+  static Target shared, one, other;
+  static std::atomic<bool> over{false};
+  one = shared = target(variable("HOSTILE_TARGET"));
+  other = target(variable("HOSTILE_OTHER"));
+  pthread_t thread;
+  auto flip = [](void*) -> void* {
+    while (!over) {
+      ::memcpy(&shared.storage, &other.storage, other.size);
+      ::memcpy(&shared.storage, &one.storage, one.size);
+    }
+    return nullptr;
+  };
+  if (::pthread_create(&thread, nullptr, flip, nullptr) != 0) return "no thread";
+  int made = 0;
+  for (int i = 0; i < 5'000; ++i) {
+    Opened fd(::socket(one.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::connect(fd, shared.address(), one.size) == 0) ++made;
+  }
+  over = true;
+  ::pthread_join(thread, nullptr);
+  return "made " + std::to_string(made);
+}
+
+// Looks for the place where refused calls are answered, in every descriptor and those of its
+// supervisor, while a thread waits for an answer.
+std::string forges() {
+  static std::atomic<bool> over{false}, granted{false};
+  static std::atomic<int> asked{0};
+  pthread_t thread;
+  auto ask = [](void*) -> void* {
+    for (; !over; ++asked)
+      if (::syscall(SYS_keyctl, 0, -3, 0) >= 0) granted = true;
+    return nullptr;
+  };
+  if (::pthread_create(&thread, nullptr, ask, nullptr) != 0) return "no thread";
+  while (asked == 0) ::usleep(1'000);
+  std::string found;
+  auto tries = [&](int fd) {
+    seccomp_notif question{};
+    seccomp_notif_resp answer{};
+    if (::ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &question) == 0) found += " received";
+    for (std::uint64_t id = 0; id < 16; ++id) {
+      answer.id = id;
+      answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+      if (::ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0) found += " answered";
+    }
+  };
+  for (int fd = 0; fd < 256; ++fd) {
+    char link[256] = {};
+    std::string path = "/proc/self/fd/" + std::to_string(fd);
+    if (::readlink(path.c_str(), link, sizeof link - 1) > 0 && ::strstr(link, "seccomp") != nullptr)
+      found += " held";
+    if (::fcntl(fd, F_GETFD) < 0) continue;
+    tries(fd);
+    int again = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (again >= 0) {
+      tries(again);
+      ::close(again);
+    }
+  }
+  for (int fd = 0; fd < 64; ++fd) {
+    int theirs = ::open(proc(supervisor(), ("fd/" + std::to_string(fd)).c_str()).c_str(),
+                        O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (theirs < 0) continue;
+    found += " opened";
+    tries(theirs);
+    ::close(theirs);
+  }
+  over = true;
+  ::pthread_join(thread, nullptr);
+  if (granted) found += " granted";
+  return found.empty() ? "nothing" : found;
+}
+
+std::string floods() {
+  for (int i = 0; i < 20'000; ++i) (void)::syscall(SYS_keyctl, 0, -3, 0);
+  return "ok";
+}
+
 // On a socket of its own, if it gets one.
 std::string listens(bool accepts) {
   Opened fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 3);
@@ -300,6 +448,17 @@ std::string executesMemory() {
   return executesDescriptor(fd);
 }
 
+// A library of its own making, where it may write.
+std::string mapsWritten() {
+  std::string path = variable("HOSTILE_WRITABLE") + "/library";
+  std::ofstream(path) << std::string(4096, '\xc3');
+  Opened file(::open(path.c_str(), O_RDONLY | O_CLOEXEC), -1);
+  void* code = ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0);
+  if (code == MAP_FAILED) return result(-1);
+  ::munmap(code, 4096);
+  return "ok";
+}
+
 enum class Way { AtOnce, Mprotect, PkeyMprotect };
 
 std::string becomesCode(Way way) {
@@ -341,6 +500,12 @@ std::string writesMemory(pid_t pid) {
   int one = 1;
   iovec local{&one, sizeof one}, remote{&::optind, sizeof ::optind};
   return call(SYS_process_vm_writev, pid, &local, 1L, &remote, 1L, 0L);
+}
+
+// Who has killed its supervisor dies soon.
+std::string outlived(const std::string& text) {
+  if (text == "ok") ::sleep(2);
+  return text;
 }
 
 // Has the kernel signal somebody when a pipe gets something to read.
@@ -717,13 +882,13 @@ const Attempts& attempts() {
      }},
     {"kcmp", [] { return call(SYS_kcmp, ::getpid(), host(), 0, 0, 0); }},
     {"kill-host", [] { return result(::kill(host(), SIGURG)); }},
-    {"kill-supervisor", [] { return result(::kill(supervisor(), SIGKILL)); }},
+    {"kill-supervisor", [] { return outlived(result(::kill(supervisor(), SIGKILL))); }},
     {"kill-all", [] { return result(::kill(-1, SIGURG)); }},
     // The supervisor is in it.
     {"kill-group",
      [] {
        ::signal(SIGUSR1, SIG_IGN);
-       return result(::kill(0, SIGUSR1));
+       return outlived(result(::kill(0, SIGUSR1)));
      }},
     {"tgkill-host", [] { return call(SYS_tgkill, host(), host(), SIGURG); }},
     {"tkill-host", [] { return call(SYS_tkill, host(), SIGURG); }},
@@ -880,6 +1045,19 @@ const Attempts& attempts() {
     {"connect-abstract", [] { return connectsUnix(variable("HOSTILE_ABSTRACT"), true); }},
     {"connect-allowed", [] { return connectsUnix(under("allowed"), false); }},
     {"connect-tcp", connectsTcp},
+    {"connect-target", [] { return connectsTarget(); }},
+    {"connect-target-nonblocking", [] { return connectsTarget(SOCK_NONBLOCK); }},
+    {"connect-name", connectsByName},
+    {"connect-flipping", connectsFlipping},
+    // By a link, in a directory that it may write to, to a socket that it may not connect to.
+    {"connect-own-link",
+     [] {
+       std::string path = variable("HOSTILE_TARGET").substr(5);
+       (void)::unlink(path.c_str());
+       if (::symlink(variable("HOSTILE_OTHER").c_str(), path.c_str()) != 0)
+         return "symlink " + result(-1);
+       return connectsTarget();
+     }},
     {"listen-tcp", listensOnTcp},
     {"send-udp", sendsUdp},
     {"send-unix", sendsUnix},
@@ -923,6 +1101,7 @@ const Attempts& attempts() {
     {"user-dispatch", [] { return result(::prctl(59, 0, 0, 0, 0)); }},
     {"write-and-execute", [] { return becomesCode(Way::AtOnce); }},
     {"written-then-executed", [] { return becomesCode(Way::Mprotect); }},
+    {"map-written", mapsWritten},
     {"pkey-mprotect", [] { return becomesCode(Way::PkeyMprotect); }},
     {"shm",
      [] {
@@ -980,7 +1159,9 @@ const Attempts& attempts() {
     {"int80", interrupt80},
     {"x32", [] { return call(0x40000000 | SYS_getpid); }},
 #endif
+    {"forge", forges},
     // -- too much of everything --
+    {"flood", floods},
     {"threads", threadBomb},
     {"descriptors-bomb", descriptorBomb},
     {"memory", memoryBomb},

@@ -94,15 +94,18 @@ class Outside {
     add("PORT", std::to_string(port_));
     add("SHM", std::to_string(shm_));
     add("QUEUE", "/" + name_);
-    const char* terminal = terminal_ ? ::ptsname(terminal_.get()) : nullptr;
-    add("TERMINAL", terminal == nullptr ? "/dev/null" : terminal);
+    add("TERMINAL", terminal());
     return lines;
   }
   std::string sections(const std::string& network = "[Network]\nNetwork=none\n") const {
     return "[Limits]\nMemoryMax=512M\n[Filesystem]\nReadWritePaths=" + writable_ +
            "\nReadOnlyPaths=" + readable_ + "\n" + network;
   }
-  const std::string& writable() const { return writable_; }
+  /// The name of a terminal that this process holds the other end of.
+  std::string terminal() const {
+    const char* name = terminal_ ? ::ptsname(terminal_.get()) : nullptr;
+    return name == nullptr ? "/dev/null" : name;
+  }
 
   /// Whether somebody knocks at a socket of these.
   bool connected(const Descriptor& fd) const {

@@ -57,7 +57,7 @@ TEST(ConfinedHost, HasNoWorkerWithoutWhatIsRequired) {
     EXPECT_TRUE(test::slots(rig.functions()).empty()) << layer;
     // With the reason: the call that failed, and how.
     std::string line = "cannot start: required layer " + layer + ": ";
-    EXPECT_TRUE(rig.logs(line)) << rig.log();
+    ASSERT_TRUE(rig.logs(line)) << rig.log();
     std::string log = rig.log();
     auto at = log.find(line);
     EXPECT_NE(log.substr(at, log.find('\n', at) - at).find(": ", line.size()), std::string::npos)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// under WHAT PROGRAM [ARGUMENT...]: runs a program as containers and service managers run theirs,
-// with less of the kernel than it is used to:
+// confined WHAT PROGRAM [ARGUMENT...]: runs a program as containers and service managers run
+// theirs, with less of the kernel than it is used to:
 //   no-userns   no namespaces: unshare, and clone with a namespace's flag, are refused
 //   no-seccomp  seccomp(2) is refused; a filter by prctl(2) is not
 //   listener    somebody above is asked about some system calls, so nobody below can be
@@ -30,7 +30,7 @@ using bulkhead::Descriptor;
 using Filter = std::unique_ptr<void, decltype(&::seccomp_release)>;
 
 [[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "under: %s: %s\n", what, std::strerror(errno));
+  std::fprintf(stderr, "confined: %s: %s\n", what, ::strerror(errno));
   ::_exit(99);
 }
 
@@ -70,7 +70,7 @@ int answer(Descriptor listener, pid_t program) {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: under no-userns|no-seccomp|listener PROGRAM [ARGUMENT...]\n");
+    std::fprintf(stderr, "usage: confined no-userns|no-seccomp|listener PROGRAM [ARGUMENT...]\n");
     return 2;
   }
   std::string what = argv[1];
@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
     (void)!::write(go[1], "x", 1);
     return answer(std::move(listener), program);
   } else {
-    std::fprintf(stderr, "under: %s?\n", what.c_str());
+    std::fprintf(stderr, "confined: %s?\n", what.c_str());
     return 2;
   }
   ::execvp(argv[2], argv + 2);

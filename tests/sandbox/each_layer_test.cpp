@@ -7,8 +7,8 @@
 // A module without layers can do harm. So each host runs in namespaces of its own, which end with
 // it: processes, mounts, network, names, System V objects; what is left to break is its own.
 //
-// layers-test --readme prints the short table that README.md has; layers-test ATTEMPT [LAYER...]
-// makes one attempt and says what came of it.
+// each-layer-test --readme prints the short table that README.md has; each-layer-test ATTEMPT
+// [LAYER...] makes one attempt and says what came of it.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/capability.h>
