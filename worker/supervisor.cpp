@@ -514,8 +514,9 @@ int Supervisor::run() {
   do {
     ended = ::waitpid(pid_, &status, 0);
   } while (ended < 0 && errno == EINTR);
-  // Its last words may have come together with its end.
-  if (report_) onWorkerReport();
+  // Its last words may have come together with its end: a line for each layer that it lacks, and
+  // why it gave up. Not without end, as somebody whom it left behind may still be talking.
+  for (int line = 0; report_ && line < 64; ++line) onWorkerReport();
   if (output_) onOutput();
   reportDeath(status);
   return 0;
