@@ -3,6 +3,7 @@
 // confined WHAT PROGRAM [ARGUMENT...]: runs a program as containers and service managers run
 // theirs, with less of the kernel than it is used to:
 //   no-userns   no namespaces: unshare, and clone with a namespace's flag, are refused
+//   no-landlock no Landlock, as by kernels and filters that are older than it
 //   no-seccomp  seccomp(2) is refused; a filter by prctl(2) is not
 //   listener    somebody above is asked about some system calls, so nobody below can be
 #include <errno.h>
@@ -70,7 +71,9 @@ int answer(Descriptor listener, pid_t program) {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: confined no-userns|no-seccomp|listener PROGRAM [ARGUMENT...]\n");
+    std::fprintf(
+        stderr,
+        "usage: confined no-userns|no-landlock|no-seccomp|listener PROGRAM [ARGUMENT...]\n");
     return 2;
   }
   std::string what = argv[1];
@@ -82,6 +85,9 @@ int main(int argc, char** argv) {
       if (::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag)) != 0)
         fail("seccomp_rule_add");
+    load(filter);
+  } else if (what == "no-landlock") {
+    for (int call : {444, 445, 446}) refuse(filter, call, ENOSYS);
     load(filter);
   } else if (what == "no-seccomp") {
     refuse(filter, SCMP_SYS(seccomp), EPERM);
