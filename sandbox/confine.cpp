@@ -345,6 +345,8 @@ void setEnvironment(const Policy& policy) {
     ::explicit_bzero(*one, ::strlen(*one));
   ::clearenv();
   for (auto& [name, value] : kept) ::setenv(name.c_str(), value.c_str(), 1);
+  // Names are asked for by TCP, which has a connect() that the supervisor can check.
+  if (policy.network == NetworkAccess::Client) ::setenv("RES_OPTIONS", "use-vc", 1);
   for (auto& [name, value] : policy.environment) ::setenv(name.c_str(), value.c_str(), 1);
 }
 

@@ -74,12 +74,9 @@ std::vector<Narrowed> narrowed(const Policy& policy) {
 
   std::vector<Comparisons> sockets = unixStreams();
   if (policy.network == NetworkAccess::Client) {
-    for (int family : {AF_INET, AF_INET6}) {
+    for (int family : {AF_INET, AF_INET6})
       sockets.push_back(
           {is(0, static_cast<scmp_datum_t>(family)), masked(1, SOCKET_TYPE, SOCK_STREAM)});
-      sockets.push_back(
-          {is(0, static_cast<scmp_datum_t>(family)), masked(1, SOCKET_TYPE, SOCK_DGRAM)});
-    }
     sockets.push_back({is(0, AF_NETLINK), is(2, 0 /* NETLINK_ROUTE */)});
   }
 
@@ -204,11 +201,16 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
   if (!policy.syscalls.contains("socket"))
     for (const Comparisons& when : unixStreams())
       if (auto r = add(SCMP_ACT_ALLOW, "socket", when); !r) return r.error();
-  // Syslog makes one of these for each message, and does without.
-  if (auto r = add(SCMP_ACT_ERRNO(ESOCKTNOSUPPORT), "socket",
-                   {is(0, AF_UNIX), masked(1, SOCKET_TYPE, SOCK_DGRAM)});
-      !r)
-    return r.error();
+  // Syslog makes one of these for each message, and getaddrinfo() to sort what it found, and both
+  // do without. sendmsg() would send by them to addresses that no filter sees.
+  std::vector<int> datagrams = {AF_UNIX};
+  if (policy.network == NetworkAccess::Client) datagrams = {AF_UNIX, AF_INET, AF_INET6};
+  for (int family : datagrams)
+    if (auto r =
+            add(SCMP_ACT_ERRNO(ESOCKTNOSUPPORT), "socket",
+                {is(0, static_cast<scmp_datum_t>(family)), masked(1, SOCKET_TYPE, SOCK_DGRAM)});
+        !r)
+      return r.error();
 
   Descriptor memory(::memfd_create("filter", MFD_CLOEXEC));
   if (!memory) return systemError("memfd_create");

@@ -17,6 +17,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <sstream>
 
 #include "sandbox/syscall_groups.h"
 
@@ -66,6 +67,37 @@ Result<Descriptor> withoutLinks(const Policy& policy, SocketAddress& address) {
   return socket;
 }
 
+std::vector<SocketAddress> lookUp(const std::string& host, const std::string& port, int flags = 0) {
+  std::vector<SocketAddress> found;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = flags;
+  addrinfo* list = nullptr;
+  if (::getaddrinfo(host.c_str(), port.c_str(), &hints, &list) != 0) return found;
+  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(list, &::freeaddrinfo);
+  for (addrinfo* a = list; a != nullptr; a = a->ai_next) {
+    SocketAddress address;
+    address.size = std::min<socklen_t>(a->ai_addrlen, sizeof address.bytes);
+    std::memcpy(&address.bytes, a->ai_addr, address.size);
+    found.push_back(address);
+  }
+  return found;
+}
+
+// Whom the C library in the worker asks for names, by TCP.
+std::vector<SocketAddress> nameServers() {
+  std::vector<SocketAddress> found;
+  std::ifstream file("/etc/resolv.conf");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string key, address;
+    if (!(words >> key >> address) || key != "nameserver") continue;
+    auto one = lookUp(address, "53", AI_NUMERICHOST | AI_NUMERICSERV);
+    found.insert(found.end(), one.begin(), one.end());
+  }
+  return found;
+}
+
 }  // namespace
 
 Notifications::Notifications(Descriptor listener, Descriptor worker, const Policy& policy)
@@ -98,23 +130,17 @@ void Notifications::answer(std::uint64_t id, int error, bool proceed) {
 void Notifications::resolve() {
   // Names change their addresses now and then; asking again each time would stall the worker.
   auto now = std::chrono::steady_clock::now();
-  if (!addresses_.empty() && now - resolved_ < std::chrono::minutes(1)) return;
-  resolved_ = now;
-  addresses_.clear();
+  if (now < resolveAgain_) return;
+  bool complete = true;
+  addresses_ = nameServers();
   for (const Destination& d : policy_.connect) {
-    if (d.kind != Destination::Kind::Tcp) continue;
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* list = nullptr;
-    if (::getaddrinfo(d.host.c_str(), std::to_string(d.port).c_str(), &hints, &list) != 0) continue;
-    std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(list, &::freeaddrinfo);
-    for (addrinfo* a = list; a != nullptr; a = a->ai_next) {
-      SocketAddress address;
-      address.size = std::min<socklen_t>(a->ai_addrlen, sizeof address.bytes);
-      std::memcpy(&address.bytes, a->ai_addr, address.size);
-      addresses_.push_back(address);
-    }
+    // A network is no name.
+    if (d.kind != Destination::Kind::Tcp || d.host.find('/') != std::string::npos) continue;
+    auto found = lookUp(d.host, std::to_string(d.port));
+    complete = complete && !found.empty();
+    addresses_.insert(addresses_.end(), found.begin(), found.end());
   }
+  resolveAgain_ = std::chrono::steady_clock::now() + std::chrono::seconds(complete ? 60 : 5);
 }
 
 Descriptor Notifications::descriptorOf(std::uint64_t number) const {

@@ -81,7 +81,7 @@ class Notifications {
   std::vector<Pending> pending_;
   std::map<std::pair<int, std::uint64_t>, unsigned> seen_;
   std::vector<SocketAddress> addresses_;
-  std::chrono::steady_clock::time_point resolved_{};
+  std::chrono::steady_clock::time_point resolveAgain_{};
   std::uint64_t count_ = 0;
 };
 
