@@ -193,6 +193,20 @@ std::string sendsUdp() {
   return sends(AF_INET, reinterpret_cast<sockaddr*>(&address), sizeof address);
 }
 
+// The address is where no filter sees it.
+std::string sendsUdpByMessage() {
+  sockaddr_in address = hostsPort();
+  char byte = 'x';
+  iovec part{&byte, 1};
+  msghdr message{};
+  message.msg_name = &address;
+  message.msg_namelen = sizeof address;
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  Opened fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), -1);
+  return fd < 0 ? result(-1) : result(::sendmsg(fd, &message, 0));
+}
+
 std::string sendsUnix() {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -1060,6 +1074,7 @@ const Attempts& attempts() {
      }},
     {"listen-tcp", listensOnTcp},
     {"send-udp", sendsUdp},
+    {"send-udp-message", sendsUdpByMessage},
     {"send-unix", sendsUnix},
     {"bind-unix", bindsUnix},
     {"listen", [] { return listens(false); }},

@@ -203,6 +203,7 @@ TEST_P(Tcp, IsConnected) {
             "ok")
       << rig_.log();
   EXPECT_TRUE(server.visited(1));
+  EXPECT_EQ(rig_.log().find("refused"), std::string::npos) << rig_.log();
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -249,6 +250,33 @@ INSTANTIATE_TEST_SUITE_P(
                     Refused{"OfTheOtherFamily", AF_INET6, "Connect=tcp:127.0.0.1:PORT\n"},
                     Refused{"WithoutAnyAllowed", AF_INET, ""}),
     [](const testing::TestParamInfo<Refused>& at) { return at.param.name; });
+
+// The module asks a name server, and the supervisor on its own account.
+TEST_F(Broker, ConnectsByANameThatAServerKnows) {
+  const char* name = ::getenv("BULKHEAD_TEST_NAME");
+  if (name == nullptr) GTEST_SKIP() << "no name server of this test's own";
+  Server server(AF_INET);
+  std::string at = std::string(name) + ":" + server.port();
+  EXPECT_EQ(tries("connect-name", at, CLIENT + ("Connect=tcp:" + at) + "\n"), "ok") << rig_.log();
+  EXPECT_TRUE(server.visited(1));
+  EXPECT_EQ(rig_.log().find("refused"), std::string::npos) << rig_.log();
+}
+
+// Nothing leaves by datagram, which says where to only in memory.
+TEST_F(Broker, SendsNoDatagrams) {
+  Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  socklen_t size = sizeof address;
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+  ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size);
+  std::string port = std::to_string(ntohs(address.sin_port));
+  EXPECT_EQ(tries("send-udp-message", "none", CLIENT, "Environment=HOSTILE_PORT=" + port + "\n"),
+            "ESOCKTNOSUPPORT");
+  pollfd one{socket.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&one, 1, 0), 0);
+}
 
 TEST_F(Broker, SaysThatATcpServerRefuses) {
   std::string port;
