@@ -6,6 +6,7 @@
 // an entry that somebody breaks is found.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <regex>
@@ -239,6 +240,26 @@ TEST(Shapes, EveryMemberIsAsTheHeaderHasIt) {
           << "{\"" << name << "\", \"" << tell(*shape, *f) << "\"},";
     }
   }
+}
+
+// The layout that today's header does not have any more.
+TEST(Shapes, TheOldLayoutOfGcmIsAsItWas) {
+  auto all = shapes();
+  auto found = std::find_if(all.begin(), all.end(), [](const Shape* shape) {
+    return std::string(shape->name) == "CK_GCM_PARAMS (2.30)";
+  });
+  ASSERT_NE(found, all.end());
+  std::string text;
+  for (const Field& f : (*found)->fields)
+    text += std::string(f.name) + "@" + std::to_string(f.offset / sizeof(CK_ULONG)) +
+            (f.kind == Kind::Bytes    ? " to "
+             : f.kind == Kind::Number ? " number "
+                                      : " else ") +
+            tell(**found, f) + "; ";
+  EXPECT_EQ(text,
+            "pIv@0 to inout ulIvLen; ulIvLen@1 number ; pAAD@2 to ulAADLen; ulAADLen@3 number ; "
+            "ulTagBits@4 number ; ");
+  EXPECT_EQ((*found)->size, 5 * sizeof(CK_ULONG));
 }
 
 TEST(Shapes, WhatIsSaidElsewhereIsThere) {
