@@ -23,10 +23,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sandbox/confine.h"
@@ -94,14 +96,50 @@ std::string enter() {
   return {};
 }
 
+// The directories of what is tested: a source tree may lie where furnish() mounts something else.
+class Tested {
+ public:
+  Tested() {
+    for (const char* file : {"BULKHEAD_PROXY", "BULKHEAD_WORKER", "HOSTILE_MODULE"})
+      keep(std::filesystem::path(variable(file)).parent_path());
+    std::istringstream policies(variable("BULKHEAD_POLICIES"));
+    for (std::string one; std::getline(policies, one, ':');) keep(one);
+  }
+  // Puts those that are gone back where they were.
+  std::string putBack() const {
+    for (auto& [path, directory] : kept_) {
+      if (::access(path.c_str(), F_OK) == 0) continue;
+      std::error_code error;
+      std::filesystem::create_directories(path, error);
+      std::string from = "/proc/self/fd/" + std::to_string(directory.get());
+      if (error || ::mount(from.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
+        return "bind " + path + ": " + ::strerror(error ? error.value() : errno);
+    }
+    return {};
+  }
+
+ private:
+  static std::string variable(const char* name) {
+    const char* value = ::getenv(name);
+    return value == nullptr ? "" : value;
+  }
+  void keep(const std::string& path) {
+    kept_.emplace_back(path, Descriptor(::open(path.c_str(), O_PATH | O_CLOEXEC)));
+  }
+
+  std::vector<std::pair<std::string, Descriptor>> kept_;
+};
+
 // The rest, as its first process's child; then no more rights than its user has.
 std::string furnish() {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
       ::mount("proc", "/proc", "proc", 0, nullptr) != 0)
     return std::string("mount: ") + ::strerror(errno);
+  Tested tested;
   for (const char* path : {"/tmp", "/dev/shm", "/usr/local/lib"})
     if (::mount("tmpfs", path, "tmpfs", 0, "mode=1777") != 0)
       return std::string("mount ") + path + ": " + ::strerror(errno);
+  if (std::string why = tested.putBack(); !why.empty()) return why;
   Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq loopback{};
   ::strcpy(loopback.ifr_name, "lo");
