@@ -39,32 +39,7 @@ TEST_P(DeathInACall, CostsOneErrorCode) {
   Rig rig;
   rig.configure(GetParam().plan, GetParam().worker);
   rig.addNeighbour();
-  ASSERT_EQ(rig.initialize(), CKR_OK);
-  auto before = test::slots(rig.functions());
-  ASSERT_EQ(before.size(), 2U);
-  CK_SESSION_HANDLE session = rig.open(before[0]), other = rig.open(before[0]);
-  CK_SESSION_HANDLE neighbour = rig.open(before[1]);
-  pid_t worker = workerOf(rig.evil());
-  ASSERT_GT(worker, 0);
-
-  std::string text;
-  CK_RV rv = CKR_OK;
-  EXPECT_LT(timeOf([&] { rv = rig.random(session, text); }), PROMPTLY);
-  EXPECT_EQ(rv, CKR_DEVICE_REMOVED);
-
-  EXPECT_EQ(rig.digest(session), CKR_SESSION_HANDLE_INVALID);
-  EXPECT_EQ(rig.digest(other), CKR_SESSION_HANDLE_INVALID);
-  EXPECT_EQ(rig->C_CloseSession(session), CKR_SESSION_HANDLE_INVALID);
-  EXPECT_EQ(test::slots(rig.functions()), before);
-  EXPECT_TRUE(test::eventually([&] { return !test::alive(worker); }));
-  EXPECT_EQ(rig.digest(neighbour), CKR_OK);
-
-  // A worker that is new, and as good as the first one was.
-  CK_SESSION_HANDLE fresh = rig.open(before[0]);
-  EXPECT_NE(fresh, session);
-  EXPECT_EQ(rig.digest(fresh), CKR_OK);
-  EXPECT_NE(workerOf(rig.evil()), worker);
-  EXPECT_EQ(rig.digest(neighbour), CKR_OK);
+  ASSERT_NO_FATAL_FAILURE(expectOneErrorCode(rig, PROMPTLY));
   if (GetParam().logged[0] != '\0') {
     EXPECT_TRUE(rig.logs(GetParam().logged)) << rig.log();
   }

@@ -117,31 +117,7 @@ INSTANTIATE_TEST_SUITE_P(All, AtTheStart,
 using InACall = Matrix;
 TEST_P(InACall, ItCostsOneErrorCode) {
   At rig(behaviour_, point_);
-  ASSERT_EQ(rig.initialize(), CKR_OK);
-  auto before = test::slots(rig.functions());
-  ASSERT_EQ(before.size(), 2U);
-  CK_SESSION_HANDLE session = rig.open(before[0]), other = rig.open(before[0]);
-  CK_SESSION_HANDLE neighbour = rig.open(before[1]);
-  pid_t worker = workerOf(rig.evil());
-  ASSERT_GT(worker, 0);
-
-  std::string text;
-  CK_RV rv = CKR_OK;
-  EXPECT_LT(timeOf([&] { rv = rig.random(session, text); }), PROMPTLY);
-  EXPECT_EQ(rv, CKR_DEVICE_REMOVED);
-
-  EXPECT_EQ(rig.digest(session), CKR_SESSION_HANDLE_INVALID);
-  EXPECT_EQ(rig.digest(other), CKR_SESSION_HANDLE_INVALID);
-  EXPECT_EQ(rig->C_CloseSession(session), CKR_SESSION_HANDLE_INVALID);
-  EXPECT_EQ(test::slots(rig.functions()), before);
-  EXPECT_TRUE(test::eventually([&] { return !test::alive(worker); }));
-  EXPECT_EQ(rig.digest(neighbour), CKR_OK);
-
-  CK_SESSION_HANDLE fresh = rig.open(before[0]);
-  EXPECT_NE(fresh, session);
-  EXPECT_EQ(rig.digest(fresh), CKR_OK);
-  EXPECT_NE(workerOf(rig.evil()), worker);
-  EXPECT_EQ(rig.digest(neighbour), CKR_OK);
+  ASSERT_NO_FATAL_FAILURE(expectOneErrorCode(rig, PROMPTLY));
   expectLogged(rig);
   if (behaviour_.kind == Kind::Dies && point_ != "thread" && behaviour_.logged[0] != '\0') {
     EXPECT_TRUE(rig.logs(std::string(behaviour_.logged) + " in " + point_)) << rig.log();

@@ -153,4 +153,36 @@ milliseconds timeOf(Thing&& thing) {
   return std::chrono::duration_cast<milliseconds>(Clock::now() - start);
 }
 
+/// A call in which the hostile module goes wrong costs its consumer one error code and the worker's
+/// sessions, and returns `within` that time: the next one has a new worker, and the neighbour
+/// notices nothing.
+inline void expectOneErrorCode(Rig& rig, milliseconds within) {
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  auto before = test::slots(rig.functions());
+  ASSERT_EQ(before.size(), 2U);
+  CK_SESSION_HANDLE session = rig.open(before[0]), other = rig.open(before[0]);
+  CK_SESSION_HANDLE neighbour = rig.open(before[1]);
+  pid_t worker = test::workerOf(rig.evil());
+  ASSERT_GT(worker, 0);
+
+  std::string text;
+  CK_RV rv = CKR_OK;
+  EXPECT_LT(timeOf([&] { rv = rig.random(session, text); }), within);
+  EXPECT_EQ(rv, CKR_DEVICE_REMOVED);
+
+  EXPECT_EQ(rig.digest(session), CKR_SESSION_HANDLE_INVALID);
+  EXPECT_EQ(rig.digest(other), CKR_SESSION_HANDLE_INVALID);
+  EXPECT_EQ(rig->C_CloseSession(session), CKR_SESSION_HANDLE_INVALID);
+  EXPECT_EQ(test::slots(rig.functions()), before);
+  EXPECT_TRUE(test::eventually([&] { return !test::alive(worker); }));
+  EXPECT_EQ(rig.digest(neighbour), CKR_OK);
+
+  // A worker that is new, and as good as the first one was.
+  CK_SESSION_HANDLE fresh = rig.open(before[0]);
+  EXPECT_NE(fresh, session);
+  EXPECT_EQ(rig.digest(fresh), CKR_OK);
+  EXPECT_NE(test::workerOf(rig.evil()), worker);
+  EXPECT_EQ(rig.digest(neighbour), CKR_OK);
+}
+
 }  // namespace bulkhead::hostile
