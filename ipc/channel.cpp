@@ -10,6 +10,8 @@
 #include <cstring>
 #include <vector>
 
+#include "ipc/attachment.h"
+
 namespace bulkhead::ipc {
 namespace {
 
@@ -69,21 +71,18 @@ Area* Channel::areaOf(std::size_t size) {
 ssize_t Channel::take(std::byte* to, std::size_t size, int flags) {
   if (end_ == End::Host) return ::recv(socket_.get(), to, size, flags);
   iovec part{to, size};
-  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))];
+  Attachment attachment;
   msghdr m{};
   m.msg_iov = &part;
   m.msg_iovlen = 1;
-  m.msg_control = ancillary;
-  m.msg_controllen = sizeof ancillary;
+  attachment.expect(m);
   ssize_t n = ::recvmsg(socket_.get(), &m, flags | MSG_CMSG_CLOEXEC);
-  if (n < 0 || m.msg_controllen == 0) return n;
-  const cmsghdr* c = CMSG_FIRSTHDR(&m);
-  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return n;
-  int fd;
-  std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
-  auto area = Area::map(Descriptor(fd));
-  // Without it, what names a place in it is refused.
-  area_ = area ? std::move(*area) : Area();
+  if (n < 0) return n;
+  if (Descriptor memory = Attachment::taken(m)) {
+    auto area = Area::map(std::move(memory));
+    // Without it, what names a place in it is refused.
+    area_ = area ? std::move(*area) : Area();
+  }
   return n;
 }
 
@@ -152,16 +151,8 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
     msghdr m{};
     m.msg_iov = rest.data();
     m.msg_iovlen = std::min<std::size_t>(rest.size(), 64);
-    alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
-    if (int memory = area_.unsent(); memory >= 0) {
-      m.msg_control = ancillary;
-      m.msg_controllen = sizeof ancillary;
-      cmsghdr* c = CMSG_FIRSTHDR(&m);
-      c->cmsg_level = SOL_SOCKET;
-      c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(sizeof memory);
-      std::memcpy(CMSG_DATA(c), &memory, sizeof memory);
-    }
+    Attachment attachment;
+    if (int memory = area_.unsent(); memory >= 0) attachment.add(m, memory);
     ssize_t n = ::sendmsg(socket_.get(), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
       if (errno == EINTR) continue;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "ipc/attachment.h"
 #include "ipc/channel.h"
 
 namespace bulkhead::ipc {
@@ -21,19 +22,11 @@ Result<void> sendControl(int socket, capnp::MessageBuilder& message, int attach,
   auto bytes = words.asBytes();
   if (bytes.size() > MAX_CONTROL) return Error{"control message", EMSGSIZE, {}};
   iovec part{bytes.begin(), bytes.size()};
-  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+  Attachment attachment;
   msghdr m{};
   m.msg_iov = &part;
   m.msg_iovlen = 1;
-  if (attach >= 0) {
-    m.msg_control = ancillary;
-    m.msg_controllen = sizeof ancillary;
-    cmsghdr* c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof attach);
-    ::memcpy(CMSG_DATA(c), &attach, sizeof attach);
-  }
+  if (attach >= 0) attachment.add(m, attach);
   for (;;) {
     if (::sendmsg(socket, &m, MSG_NOSIGNAL | (mayWait ? 0 : MSG_DONTWAIT)) >= 0) return {};
     if (errno != EINTR) return systemError("send control message");
@@ -43,25 +36,18 @@ Result<void> sendControl(int socket, capnp::MessageBuilder& message, int attach,
 Result<std::optional<ControlMessage>> receiveControl(int socket, bool dontWait) {
   auto words = kj::heapArray<capnp::word>(MAX_CONTROL / sizeof(capnp::word));
   iovec part{words.begin(), MAX_CONTROL};
-  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+  Attachment attachment;
   msghdr m{};
   m.msg_iov = &part;
   m.msg_iovlen = 1;
-  m.msg_control = ancillary;
-  m.msg_controllen = sizeof ancillary;
+  attachment.expect(m);
   ssize_t n;
   do {
     n = ::recvmsg(socket, &m, MSG_CMSG_CLOEXEC | (dontWait ? MSG_DONTWAIT : 0));
   } while (n < 0 && errno == EINTR);
   if (n < 0 && errno == ECONNRESET) return std::optional<ControlMessage>();
   if (n < 0) return systemError("receive control message");
-  Descriptor attached;
-  for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    int fd;
-    ::memcpy(&fd, CMSG_DATA(c), sizeof fd);
-    attached.reset(fd);
-  }
+  Descriptor attached = Attachment::taken(m);
   if (n == 0) return std::optional<ControlMessage>();
   if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
       static_cast<std::size_t>(n) % sizeof(capnp::word) != 0)

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ipc/attachment.h"
 #include "ipc/descriptor.h"
 
 namespace bulkhead::worker {
@@ -59,15 +60,8 @@ bool sendToJournal(LogLevel level, const std::string& message, const JournalFiel
     return false;
   m.msg_iov = nullptr;
   m.msg_iovlen = 0;
-  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
-  m.msg_control = ancillary;
-  m.msg_controllen = sizeof ancillary;
-  cmsghdr* c = CMSG_FIRSTHDR(&m);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  int fd = file.get();
-  std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  ipc::Attachment attachment;
+  attachment.add(m, file.get());
   return ::sendmsg(socket.get(), &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
