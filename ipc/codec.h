@@ -170,7 +170,8 @@ class WorkerCodec {
 
 // ---- the passes of each role ----
 //
-// VALUES is the number of values that a role takes in a message. An argument list is passed as a
+// VALUES is the number of values that a role takes in a message. A role whose bytes may travel in
+// the area has size(): how many they are. An argument list is passed as a
 // tuple and a role sees its own slice of it.
 
 template <typename Role>
@@ -291,6 +292,10 @@ struct Pass<role::Local<T>> {
 template <>
 struct Pass<role::BytesIn> : detail::NumberPass {
   template <typename A>
+  static CK_ULONG size(const A& a) {
+    return std::get<1>(a);
+  }
+  template <typename A>
   static void encode(HostCodec& c, detail::Values::Builder v, unsigned i, const A& a) {
     c.argumentIn(v[i], std::get<0>(a), std::get<1>(a));
   }
@@ -319,6 +324,10 @@ template <>
 struct Pass<role::BytesOut> {
   static constexpr unsigned VALUES = 1;
   template <typename A>
+  static CK_ULONG size(const A& a) {
+    return std::get<1>(a) == nullptr ? 0 : *std::get<1>(a);
+  }
+  template <typename A>
   static void encode(HostCodec& c, detail::Values::Builder v, unsigned i, const A& a) {
     c.room(v[i], std::get<0>(a), std::get<1>(a), 1);
   }
@@ -335,7 +344,7 @@ struct Pass<role::BytesOut> {
   }
   template <typename A>
   static void writeBack(HostCodec& c, detail::Values::Reader v, unsigned i, const A& a, CK_RV rv) {
-    CK_ULONG offered = std::get<1>(a) == nullptr ? 0 : *std::get<1>(a);
+    CK_ULONG offered = size(a);
     c.bytesBack(v[i], std::get<0>(a), std::get<1>(a), offered);
     if (rv != CKR_OK || std::get<0>(a) == nullptr || std::get<1>(a) == nullptr) return;
     if (*std::get<1>(a) > offered)
@@ -349,6 +358,10 @@ template <>
 struct Pass<role::SignatureOut> {
   using Bytes = Pass<role::BytesOut>;
   static constexpr unsigned VALUES = 2;
+  template <typename A>
+  static CK_ULONG size(const A& a) {
+    return Bytes::size(a);
+  }
   template <typename A>
   static void encode(HostCodec& c, detail::Values::Builder v, unsigned i, const A& a) {
     Bytes::encode(c, v, i, a);
@@ -375,6 +388,10 @@ struct Pass<role::SignatureOut> {
 template <>
 struct Pass<role::Fill> {
   static constexpr unsigned VALUES = 1;
+  template <typename A>
+  static CK_ULONG size(const A& a) {
+    return std::get<1>(a);
+  }
   template <typename A>
   static void encode(HostCodec& c, detail::Values::Builder v, unsigned i, const A& a) {
     CK_ULONG length = std::get<1>(a);
@@ -595,11 +612,7 @@ std::size_t areaFor(const typename Line<F>::Args& args) {
   };
   PassesOf<F>::each([&]<typename Role, std::size_t ARG, unsigned VALUE>() {
     auto own = detail::slice<Role, ARG>(args);
-    if constexpr (std::is_same_v<Role, role::BytesIn> || std::is_same_v<Role, role::Fill>)
-      add(std::get<0>(own), std::get<1>(own));
-    else if constexpr (std::is_same_v<Role, role::BytesOut> ||
-                       std::is_same_v<Role, role::SignatureOut>)
-      add(std::get<0>(own), std::get<1>(own) == nullptr ? 0 : *std::get<1>(own));
+    if constexpr (requires { Pass<Role>::size(own); }) add(std::get<0>(own), Pass<Role>::size(own));
   });
   return sum <= AREA_MAX ? sum : 0;
 }
