@@ -246,7 +246,7 @@ CK_RV Process::finalize(unsigned index) {
     consumer.phase = Phase::Changing;
     consumer.active.store(false, std::memory_order_release);
   }
-  slotEvents_.end(index);
+  slotEvents_.wakeAll();
   // A module that hangs holds this up for as long as it may hold up its own end, and not twice.
   auto began = ipc::Clock::now();
   closeSessions(index, 0, began);

@@ -71,8 +71,8 @@ class Process {
   Coordinator& coordinator() { return coordinator_; }
   LogLevel logLevel() const { return logLevel_; }
 
-  /// Closes a consumer's sessions, of one slot or, with 0, of all, and with them ends its login. With
-  /// `ending`, no module is waited for beyond StopTimeoutSec= after that.
+  /// Closes a consumer's sessions, of one slot or, with 0, of all, and with them ends its login.
+  /// With `ending`, no module is waited for beyond StopTimeoutSec= after that.
   void closeSessions(unsigned consumer, CK_SLOT_ID slot,
                      std::optional<ipc::Clock::time_point> ending = {});
 

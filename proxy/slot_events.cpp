@@ -56,10 +56,6 @@ void SlotEvents::begin(unsigned consumer) {
   pending_[consumer].clear();
 }
 
-void SlotEvents::end(unsigned) {
-  wakeAll();
-}
-
 void SlotEvents::wakeAll() {
   std::lock_guard lock(mutex_);
   for (Waiter* waiter : waiters_) waiter->wake();

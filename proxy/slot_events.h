@@ -28,14 +28,13 @@ class SlotEvents {
 
   /// At C_Initialize: no event is pending.
   void begin(unsigned consumer);
-  /// At C_Finalize: ends the consumer's waits.
-  void end(unsigned consumer);
+  /// Has every thread that waits look again: there is an event, or its consumer is finalised.
+  void wakeAll();
 
  private:
   class Waiter;
   std::optional<CK_SLOT_ID> take(unsigned consumer);
   void publish(const Process& process, Module& module, CK_SLOT_ID moduleSlot);
-  void wakeAll();
 
   std::mutex mutex_;
   std::array<std::set<CK_SLOT_ID>, MAX_CONSUMERS> pending_;
