@@ -34,7 +34,7 @@ struct Label : Takes<CK_BYTE_PTR> {};                   ///< 32 bytes, blank pad
 struct BytesOut : Takes<CK_BYTE_PTR, CK_ULONG_PTR> {};  ///< the two-call convention
 /// The same; of some mechanisms a struct that points to what lies behind it in the buffer.
 struct SignatureOut : Takes<CK_BYTE_PTR, CK_ULONG_PTR> {};
-struct Fill : Takes<CK_BYTE_PTR, CK_ULONG> {};          ///< filled entirely
+struct Fill : Takes<CK_BYTE_PTR, CK_ULONG> {};  ///< filled entirely
 struct TemplateIn : Takes<CK_ATTRIBUTE_PTR, CK_ULONG> {};
 struct TemplateFill : Takes<CK_ATTRIBUTE_PTR, CK_ULONG> {};  ///< C_GetAttributeValue's
 template <Use U = Use::Operation>

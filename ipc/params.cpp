@@ -869,8 +869,8 @@ constexpr Choice POLY1305[] = {{EVERY, &shape::CK_SALSA20_CHACHA20_POLY1305_PARA
 constexpr Choice PBKD2[] = {{EVERY, &shape::CK_PKCS5_PBKD2_PARAMS, passwordLengthIsPointer},
                             {EVERY, &shape::CK_PKCS5_PBKD2_PARAMS2}};
 
-// One mechanism: a single shape, or choices, or neither for flat bytes. And what its signatures are,
-// where they are not just bytes.
+// One mechanism: a single shape, or choices, or neither for flat bytes. And what its signatures
+// are, where they are not just bytes.
 struct Line {
   CK_MECHANISM_TYPE type;
   Layout::Kind kind;

@@ -30,8 +30,8 @@ struct Confinement {
 /// One layer of confinement.
 struct Layer {
   const char* name;
-  const char* what;                     ///< one sentence for an operator
-  Result<void> (*probe)();              ///< whether the machine has it; changes nothing
+  const char* what;         ///< one sentence for an operator
+  Result<void> (*probe)();  ///< whether the machine has it; changes nothing
   /// Applies it to the calling process, for good; none: the supervisor applies it to the worker.
   Result<void> (*apply)(Confinement&);
 };

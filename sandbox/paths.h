@@ -7,8 +7,8 @@
 
 namespace bulkhead::sandbox {
 
-/// What a path may be used for. A socket is for the supervisor to connect to; libraries look whether
-/// it, or its directory, is there.
+/// What a path may be used for. A socket is for the supervisor to connect to; libraries look
+/// whether it, or its directory, is there.
 enum class PathAccess { Read, ReadWrite, Execute, Device, Socket };
 
 struct PathRule {

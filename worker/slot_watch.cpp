@@ -45,8 +45,7 @@ std::optional<SlotWatch::Slots> SlotWatch::listed(CK_BBOOL tokenPresent) const {
   if (function == nullptr) return std::nullopt;
   auto one = turn();
   CK_ULONG count = 0;
-  if (function(tokenPresent, nullptr, &count) != CKR_OK || count > MAX_SLOTS)
-    return std::nullopt;
+  if (function(tokenPresent, nullptr, &count) != CKR_OK || count > MAX_SLOTS) return std::nullopt;
   std::vector<CK_SLOT_ID> list(count + 1);
   count = list.size();
   if (function(tokenPresent, list.data(), &count) != CKR_OK || count > list.size())

@@ -69,7 +69,8 @@ bool expected(sandbox::NetworkAccess network, const std::string& text) {
 void checkText(const std::string& text, std::size_t most) {
   if (text.empty() || text.size() > most) broken("a text that is too long, or none");
   for (char c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) broken("a control character gets into the log");
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      broken("a control character gets into the log");
 }
 
 }  // namespace
