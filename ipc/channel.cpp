@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "ipc/channel.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
-
-#include "ipc/attachment.h"
 
 namespace bulkhead::ipc {
 namespace {
@@ -42,20 +40,27 @@ kj::ArrayPtr<capnp::word> FrameBuilder::allocateSegment(unsigned minimumSize) {
   return {reinterpret_cast<capnp::word*>(more_.back().data()), bytes / sizeof(capnp::word)};
 }
 
-Channel::Channel(Descriptor socket, std::uint64_t maxMessage, End end)
-    : socket_(std::move(socket)),
-      end_(end),
-      cookie_(socketCookie(socket_.get())),
-      maxMessage_(maxMessage),
-      send_(BUFFER),
-      receive_(BUFFER) {}
-
-bool Channel::isOwn() const {
-  return cookie_ != 0 && socketCookie(socket_.get()) == cookie_;
+Channel::Channel(ChannelEnd end, std::uint64_t maxMessage, int gone)
+    : end_(std::move(end)), gone_(gone), maxMessage_(maxMessage), send_(BUFFER), receive_(BUFFER) {
+  // The worker's end is in a process of ours, and under a filter.
+  if (!isHost()) return;
+  in_ = FileIdentity::of(end_.in.get());
+  out_ = FileIdentity::of(end_.out.get());
+  reader_ = FileIdentity::of(end_.reader.get());
 }
 
-void Channel::shut() {
-  ::shutdown(socket_.get(), SHUT_RDWR);
+Channel::~Channel() {
+  if (!isHost()) return;
+  auto giveUp = [](Descriptor& fd, const FileIdentity& identity) {
+    if (FileIdentity::of(fd.get()) != identity) (void)fd.release();
+  };
+  giveUp(end_.in, in_);
+  giveUp(end_.out, out_);
+  giveUp(end_.reader, reader_);
+}
+
+bool Channel::isOwn() const {
+  return out_ && FileIdentity::of(end_.out.get()) == out_ && FileIdentity::of(end_.in.get()) == in_;
 }
 
 Area* Channel::areaOf(std::size_t size) {
@@ -67,27 +72,9 @@ Area* Channel::areaOf(std::size_t size) {
   return &area_;
 }
 
-// Receives what is there, and at the worker's end the area that may come with it.
-ssize_t Channel::take(std::byte* to, std::size_t size, int flags) {
-  if (end_ == End::Host) return ::recv(socket_.get(), to, size, flags);
-  iovec part{to, size};
-  Attachment attachment;
-  msghdr m{};
-  m.msg_iov = &part;
-  m.msg_iovlen = 1;
-  attachment.expect(m);
-  ssize_t n = ::recvmsg(socket_.get(), &m, flags | MSG_CMSG_CLOEXEC);
-  if (n < 0) return n;
-  if (Descriptor memory = Attachment::taken(m)) {
-    auto area = Area::map(std::move(memory));
-    // Without it, what names a place in it is refused.
-    area_ = area ? std::move(*area) : Area();
-  }
-  return n;
-}
-
-// Waits for the socket until the deadline. Signals don't count as an answer.
-Exchange Channel::wait(short events, Deadline deadline) {
+// Waits until there is something to read or room to write to, until the deadline. Signals don't
+// count as an answer.
+Exchange Channel::wait(bool toSend, Deadline deadline) {
   for (;;) {
     timespec left{};
     if (deadline) {
@@ -97,11 +84,18 @@ Exchange Channel::wait(short events, Deadline deadline) {
       left.tv_sec = seconds.count();
       left.tv_nsec = std::chrono::nanoseconds(rest - seconds).count();
     }
-    pollfd one{socket_.get(), events, 0};
-    int n = ::ppoll(&one, 1, deadline ? &left : nullptr, nullptr);
-    if (n > 0) return (one.revents & POLLNVAL) != 0 ? Exchange::Foreign : Exchange::Done;
+    // A pipe that we read ourselves never tells that nobody else does; the other one does.
+    pollfd fds[] = {{end_.in.get(), static_cast<short>(toSend ? 0 : POLLIN), 0},
+                    {gone_, POLLIN, 0},
+                    {end_.out.get(), POLLOUT, 0}};
+    int n = ::ppoll(fds, toSend ? 3 : 2, deadline ? &left : nullptr, nullptr);
     if (n == 0) return Exchange::Expired;
-    if (errno != EINTR) return Exchange::Closed;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Exchange::Closed;
+    if (((fds[0].revents | fds[2].revents) & POLLNVAL) != 0) return Exchange::Foreign;
+    if (toSend)
+      return fds[0].revents != 0 || fds[1].revents != 0 ? Exchange::Closed : Exchange::Done;
+    return fds[0].revents != 0 ? Exchange::Done : Exchange::Closed;
   }
 }
 
@@ -148,21 +142,17 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
   }
 
   while (!rest.empty()) {
-    msghdr m{};
-    m.msg_iov = rest.data();
-    m.msg_iovlen = std::min<std::size_t>(rest.size(), 64);
-    Attachment attachment;
-    if (int memory = area_.unsent(); memory >= 0) attachment.add(m, memory);
-    ssize_t n = ::sendmsg(socket_.get(), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n = rest.size() == 1
+                    ? ::write(end_.out.get(), rest.front().iov_base, rest.front().iov_len)
+                    : ::writev(end_.out.get(), rest.data(),
+                               static_cast<int>(std::min<std::size_t>(rest.size(), 64)));
     if (n < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN)
-        return errno == EBADF || errno == ENOTSOCK ? Exchange::Foreign : Exchange::Closed;
-      Exchange waited = wait(POLLOUT, deadline);
+      if (errno != EAGAIN) return errno == EBADF ? Exchange::Foreign : Exchange::Closed;
+      Exchange waited = wait(true, deadline);
       if (waited != Exchange::Done) return waited;
       continue;
     }
-    area_.sent();
     auto sent = static_cast<std::size_t>(n);
     while (!rest.empty() && sent >= rest.front().iov_len) {
       sent -= rest.front().iov_len;
@@ -176,61 +166,49 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
   return Exchange::Done;
 }
 
-// Lets the socket itself watch the deadline, so that a wait is one system call. Timeouts are whole
-// seconds and few, so this one is seldom made; what is left after them is for wait(). False when it
-// is less than a second.
-bool Channel::setPatience(Deadline deadline) {
-  std::int64_t seconds = 0;
-  if (deadline) {
-    seconds = std::chrono::floor<std::chrono::seconds>(*deadline - Clock::now()).count();
-    if (seconds < 1) return false;
-  }
-  if (seconds == patience_) return true;
-  timeval value{seconds, 0};
-  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value) != 0) return false;
-  patience_ = seconds;
-  return true;
-}
-
-ssize_t Channel::lookFor(std::byte* to, std::size_t size) {
+// Takes what is there within a moment. Less than 0 for nothing.
+ssize_t Channel::look(std::byte* to, std::size_t size) {
   auto end = Clock::now() + LOOK_FOR;
+  iovec part{to, size};
   ssize_t n;
   do {
-    n = take(to, size, MSG_DONTWAIT);
+    // The host's end never blocks; the worker's does, but for this.
+    n = isHost() ? ::read(end_.in.get(), to, size)
+                 : ::preadv2(end_.in.get(), &part, 1, -1, RWF_NOWAIT);
   } while (n < 0 && errno == EAGAIN && Clock::now() < end);
   looking_.found(n >= 0 || errno != EAGAIN);
   return n;
 }
 
-Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool look) {
+// Waits for something to read, and takes what is there.
+Exchange Channel::take(std::byte* to, std::size_t size, Deadline deadline, std::size_t& taken) {
+  for (;;) {
+    if (isHost() || deadline) {
+      Exchange waited = wait(false, deadline);
+      if (waited != Exchange::Done) return waited;
+    }
+    ssize_t n = ::read(end_.in.get(), to, size);
+    taken = n < 0 ? 0 : static_cast<std::size_t>(n);
+    if (n > 0) return Exchange::Done;
+    if (n == 0) return Exchange::Closed;
+    if (errno == EBADF) return Exchange::Foreign;
+    if (errno != EAGAIN && errno != EINTR) return Exchange::Closed;
+  }
+}
+
+Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool lookFirst) {
   limit = std::min(limit, maxMessage_ + 2 * BUFFER);
   received_ = nullptr;
   std::size_t have = 0;
   std::size_t want = sizeof(FrameHeader);
-  ssize_t n = -1;
-  errno = EAGAIN;
-  if (look && looking_.worthwhile()) n = lookFor(receive_.data(), receive_.size());
-  if (n < 0 && errno == EAGAIN) {
-    if (setPatience(deadline))
-      n = take(receive_.data(), receive_.size(), 0);
-    else
-      errno = EAGAIN;
-  }
+  if (lookFirst && looking_.worthwhile())
+    if (ssize_t n = look(receive_.data(), receive_.size()); n > 0)
+      have = static_cast<std::size_t>(n);
+  bool headerIsThere = false;
   for (;;) {
-    if (n == 0) return Exchange::Closed;
-    if (n < 0) {
-      if (errno == EBADF || errno == ENOTSOCK) return Exchange::Foreign;
-      if (errno != EAGAIN && errno != EINTR) return Exchange::Closed;
-      // The socket's own timeout is coarse, and starts anew with each call.
-      Exchange waited = wait(POLLIN, deadline);
-      if (waited != Exchange::Done) return waited;
-      n = take(receive_.data() + have, receive_.size() - have, MSG_DONTWAIT);
-      continue;
-    }
-    bool headerWasThere = have >= sizeof(FrameHeader);
-    have += static_cast<std::size_t>(n);
     dirty_ = std::max(dirty_, have);
-    if (!headerWasThere && have >= sizeof(FrameHeader)) {
+    if (!headerIsThere && have >= sizeof(FrameHeader)) {
+      headerIsThere = true;
       FrameHeader header;
       std::memcpy(&header, receive_.data(), sizeof header);
       sequence_ = header.sequence;
@@ -246,12 +224,11 @@ Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool look) {
       }
     }
     if (have >= want) break;
-    if (deadline) {
-      // A peer that sends one byte at a time gets no more time for it.
-      Exchange waited = wait(POLLIN, deadline);
-      if (waited != Exchange::Done) return waited;
-    }
-    n = take(receive_.data() + have, receive_.size() - have, deadline ? MSG_DONTWAIT : 0);
+    std::size_t taken = 0;
+    // A peer that sends one byte at a time gets no more time for it.
+    Exchange how = take(receive_.data() + have, receive_.size() - have, deadline, taken);
+    if (how != Exchange::Done) return how;
+    have += taken;
   }
   // Two messages at once: nothing was asked twice.
   if (have != want) return Exchange::Malformed;
@@ -272,24 +249,23 @@ void Channel::forget() {
   dirty_ = 0;
 }
 
-Result<SocketPair> socketPair(int type) {
-  int fds[2];
-  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0) return systemError("socketpair");
-  SocketPair pair{aboveStandard(Descriptor(fds[0])), aboveStandard(Descriptor(fds[1]))};
-  if (!pair.first || !pair.second) return systemError("socketpair: no descriptor above 2");
-  // Large messages then take fewer turns between the two ends. The system's limit caps it.
-  int room = 1 << 20;
-  if (type == SOCK_STREAM)
-    for (int fd : {pair.first.get(), pair.second.get()})
-      (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
-  return pair;
-}
-
-std::uint64_t socketCookie(int fd) {
-  std::uint64_t cookie = 0;
-  socklen_t size = sizeof cookie;
-  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) != 0) return 0;
-  return cookie;
+Result<ChannelEnds> channelEnds() {
+  ChannelEnds ends;
+  auto pipe = [](Descriptor& reading, Descriptor& writing) {
+    int fds[2];
+    if (::pipe2(fds, O_CLOEXEC) != 0) return false;
+    reading = aboveStandard(Descriptor(fds[0]));
+    writing = aboveStandard(Descriptor(fds[1]));
+    return bool(reading) && bool(writing);
+  };
+  if (!pipe(ends.worker.in, ends.host.out) || !pipe(ends.host.in, ends.worker.out))
+    return systemError("pipe");
+  ends.host.reader.reset(::fcntl(ends.worker.in.get(), F_DUPFD_CLOEXEC, 3));
+  if (!ends.host.reader) return systemError("pipe");
+  // The host's own ends, and not the worker's: those are other open files.
+  for (int fd : {ends.host.in.get(), ends.host.out.get()})
+    if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0) return systemError("pipe");
+  return ends;
 }
 
 }  // namespace bulkhead::ipc

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ipc/attachment.h"
 #include "ipc/channel.h"
 
 namespace bulkhead::ipc {
@@ -12,12 +11,22 @@ namespace {
 constexpr std::size_t MAX_CONTROL = 128 * 1024;
 }
 
-ControlMessage::ControlMessage(kj::Array<capnp::word> words, Descriptor fd)
-    : attached(std::move(fd)),
+ControlMessage::ControlMessage(kj::Array<capnp::word> words, Attached descriptors)
+    : attached(std::move(descriptors)),
       words_(kj::mv(words)),
       reader_(std::make_unique<capnp::FlatArrayMessageReader>(words_, readerOptions(words_))) {}
 
-Result<void> sendControl(int socket, capnp::MessageBuilder& message, int attach, bool mayWait) {
+Result<SocketPair> socketPair() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
+    return systemError("socketpair");
+  SocketPair pair{aboveStandard(Descriptor(fds[0])), aboveStandard(Descriptor(fds[1]))};
+  if (!pair.first || !pair.second) return systemError("socketpair: no descriptor above 2");
+  return pair;
+}
+
+Result<void> sendControl(int socket, capnp::MessageBuilder& message, bool mayWait,
+                         std::span<const int> attach) {
   auto words = capnp::messageToFlatArray(message);
   auto bytes = words.asBytes();
   if (bytes.size() > MAX_CONTROL) return Error{"control message", EMSGSIZE, {}};
@@ -26,7 +35,7 @@ Result<void> sendControl(int socket, capnp::MessageBuilder& message, int attach,
   msghdr m{};
   m.msg_iov = &part;
   m.msg_iovlen = 1;
-  if (attach >= 0) attachment.add(m, attach);
+  if (!attach.empty()) attachment.add(m, attach);
   for (;;) {
     if (::sendmsg(socket, &m, MSG_NOSIGNAL | (mayWait ? 0 : MSG_DONTWAIT)) >= 0) return {};
     if (errno != EINTR) return systemError("send control message");
@@ -47,16 +56,16 @@ Result<std::optional<ControlMessage>> receiveControl(int socket, bool dontWait) 
   } while (n < 0 && errno == EINTR);
   if (n < 0 && errno == ECONNRESET) return std::optional<ControlMessage>();
   if (n < 0) return systemError("receive control message");
-  Descriptor attached = Attachment::taken(m);
+  Attached attached = Attachment::taken(m);
   if (n == 0) return std::optional<ControlMessage>();
   if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
       static_cast<std::size_t>(n) % sizeof(capnp::word) != 0)
     return Error{"receive control message", EBADMSG, {}};
   auto copy = kj::heapArray<capnp::word>(static_cast<std::size_t>(n) / sizeof(capnp::word));
   ::memcpy(copy.asBytes().begin(), words.begin(), static_cast<std::size_t>(n));
+  for (Descriptor& one : attached) one = aboveStandard(std::move(one));
   try {
-    return std::optional<ControlMessage>(std::in_place, kj::mv(copy),
-                                         aboveStandard(std::move(attached)));
+    return std::optional<ControlMessage>(std::in_place, kj::mv(copy), std::move(attached));
   } catch (const kj::Exception& e) {
     return Error{"receive control message", EBADMSG, e.getDescription().cStr()};
   }

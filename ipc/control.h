@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Control messages: few, small, one datagram each, some with a descriptor. They go between a host
+// Control messages: few, small, one datagram each, some with descriptors. They go between a host
 // and a supervisor, and between a host and a worker.
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <memory>
 #include <optional>
 
-#include "ipc/descriptor.h"
+#include "ipc/attachment.h"
 #include "ipc/result.h"
 #include "ipc/wire.capnp.h"
 
@@ -19,23 +19,30 @@ namespace bulkhead::ipc {
 /// A control message that was received. Plain memory of its own.
 class ControlMessage {
  public:
-  ControlMessage(kj::Array<capnp::word> words, Descriptor attached);
+  ControlMessage(kj::Array<capnp::word> words, Attached attached);
 
   /// The message; throws kj::Exception when it is malformed, here or when a field is read.
   wire::Control::Reader get() { return reader_->getRoot<wire::Control>(); }
 
-  /// The descriptor that came with it, if any.
-  Descriptor attached;
+  /// The descriptors that came with it, if any.
+  Attached attached;
 
  private:
   kj::Array<capnp::word> words_;
   std::unique_ptr<capnp::FlatArrayMessageReader> reader_;
 };
 
-/// Sends one message on a sequenced-packet socket, with the descriptor `attach` unless it is -1.
+/// Two connected sockets for control messages, close-on-exec and numbered above 2.
+struct SocketPair {
+  Descriptor first;
+  Descriptor second;
+};
+Result<SocketPair> socketPair();
+
+/// Sends one message on a sequenced-packet socket, with copies of the descriptors `attach`.
 /// Never raises SIGPIPE. Unless `mayWait`, a full socket is an error (EAGAIN). Any thread.
-Result<void> sendControl(int socket, capnp::MessageBuilder& message, int attach = -1,
-                         bool mayWait = true);
+Result<void> sendControl(int socket, capnp::MessageBuilder& message, bool mayWait = true,
+                         std::span<const int> attach = {});
 
 /// Receives the next message, waiting for it; nothing when the peer has closed. With `dontWait`,
 /// an empty socket is an error with code EAGAIN.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
@@ -40,6 +41,21 @@ class Descriptor {
 
  private:
   int fd_ = -1;
+};
+
+/// Which file a descriptor is of, whatever number it has. Plain value.
+struct FileIdentity {
+  dev_t device = 0;
+  ino_t inode = 0;
+
+  /// That of `fd`; one that no file has where `fd` is none.
+  static FileIdentity of(int fd) {
+    struct stat status;
+    if (fd < 0 || ::fstat(fd, &status) != 0) return {};
+    return {status.st_dev, status.st_ino};
+  }
+  explicit operator bool() const { return inode != 0; }
+  bool operator==(const FileIdentity&) const = default;
 };
 
 /// Moves a descriptor that must not be 0, 1 or 2 out of their way: some programs close those and

@@ -13,6 +13,7 @@ $Cxx.namespace("bulkhead::ipc::wire");
 struct Request {
   function @0 :UInt16;           # position in the catalogue
   values @1 :List(Value);        # one for each role of the function's catalogue line
+  areas @2 :UInt32;              # areas sent for this channel so far; the last one is meant
 }
 
 struct Reply {
@@ -77,11 +78,14 @@ struct Control {
     policy @1 :Policy;           # supervisor to host: what of the policy concerns the host
     ready @2 :Ready;             # worker to host: the module is initialised
     failed @3 :Failed;           # supervisor or worker to host: there will be no worker
-    channel @4 :Void;            # host to worker, with the descriptor of one end of a channel
+    channel @4 :UInt32;          # host to worker, with one end of a channel: where requests come
+                                 # from and where replies go. The number is its name
     stop @5 :Text;               # host to supervisor: end the worker now, and why; "" for the end
     ended @6 :Text;              # supervisor to host: the worker is gone, and how
     log @7 :LogLine;             # host to supervisor: for the log
     closed @8 :Text;             # host to supervisor: what the worker closed; end it unless it dies
+    area @9 :UInt32;             # host to worker, with an area for the channel of this number
+    confined @10 :Void;          # worker to supervisor, with the listener if there is one
   }
 }
 

@@ -17,24 +17,20 @@ struct Entry {
 constexpr int ENTRIES = 2048;
 Entry entries[ENTRIES];
 
-bool is(int fd, dev_t device, ino_t inode) {
-  struct stat status;
-  return fd >= 0 && ::fstat(fd, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+bool is(int fd, const FileIdentity& identity) {
+  return identity && FileIdentity::of(fd) == identity;
 }
 
 }  // namespace
 
-Owned::Owned(Descriptor fd) : fd_(fd.release()) {
-  struct stat status;
-  if (fd_ < 0 || ::fstat(fd_, &status) != 0) return;
-  device_ = status.st_dev;
-  inode_ = status.st_ino;
+Owned::Owned(Descriptor fd) : fd_(fd.release()), identity_(FileIdentity::of(fd_)) {
+  if (!identity_) return;
   for (int i = 0; i < ENTRIES; ++i) {
     int free = -1;
     // -2 keeps the entry from others and from a child until it is complete.
     if (!entries[i].fd.compare_exchange_strong(free, -2)) continue;
-    entries[i].device.store(device_);
-    entries[i].inode.store(inode_);
+    entries[i].device.store(identity_.device);
+    entries[i].inode.store(identity_.inode);
     entries[i].fd.store(fd_);
     entry_ = i;
     return;
@@ -44,34 +40,32 @@ Owned::Owned(Descriptor fd) : fd_(fd.release()) {
 Owned::Owned(Owned&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       entry_(std::exchange(other.entry_, -1)),
-      device_(other.device_),
-      inode_(other.inode_) {}
+      identity_(other.identity_) {}
 
 Owned& Owned::operator=(Owned&& other) noexcept {
   if (this == &other) return *this;
   reset();
   fd_ = std::exchange(other.fd_, -1);
   entry_ = std::exchange(other.entry_, -1);
-  device_ = other.device_;
-  inode_ = other.inode_;
+  identity_ = other.identity_;
   return *this;
 }
 
 int Owned::get() const {
-  return is(fd_, device_, inode_) ? fd_ : -1;
+  return is(fd_, identity_) ? fd_ : -1;
 }
 
 void Owned::reset() {
   if (entry_ >= 0) entries[std::exchange(entry_, -1)].fd.store(-1);
   // Only what still is ours gets closed.
-  Descriptor closing(is(fd_, device_, inode_) ? fd_ : -1);
+  Descriptor closing(is(fd_, identity_) ? fd_ : -1);
   fd_ = -1;
 }
 
 void Owned::closeInherited() {
   for (Entry& entry : entries) {
     int fd = entry.fd.exchange(-1);
-    Descriptor closing(is(fd, entry.device.load(), entry.inode.load()) ? fd : -1);
+    Descriptor closing(is(fd, {entry.device.load(), entry.inode.load()}) ? fd : -1);
   }
 }
 

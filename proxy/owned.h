@@ -4,8 +4,6 @@
 // others under the same numbers, and a forked child inherits copies that it does not know of.
 #pragma once
 
-#include <sys/stat.h>
-
 #include "ipc/descriptor.h"
 
 namespace bulkhead::proxy {
@@ -36,8 +34,7 @@ class Owned {
  private:
   int fd_ = -1;
   int entry_ = -1;  // in the table that closeInherited() reads
-  dev_t device_ = 0;
-  ino_t inode_ = 0;
+  FileIdentity identity_;
 };
 
 }  // namespace bulkhead::proxy

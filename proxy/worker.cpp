@@ -87,9 +87,9 @@ Worker::Worker(const ModuleConfig& module, unsigned generation, LogLevel logLeve
 
 Result<std::shared_ptr<Worker>> Worker::start(const ModuleConfig& module, unsigned generation,
                                               LogLevel logLevel) try {
-  auto host = ipc::socketPair(SOCK_SEQPACKET);
+  auto host = ipc::socketPair();
   if (!host) return host.error();
-  auto control = ipc::socketPair(SOCK_SEQPACKET);
+  auto control = ipc::socketPair();
   if (!control) return control.error();
 
   // Sent before there is anybody to read it: it waits in the socket.
@@ -247,7 +247,7 @@ void Worker::watchStarts(const std::vector<std::shared_ptr<Worker>>& workers) {
 
 // ---- channels ----
 
-Worker::Lease::Lease(Worker& worker, std::unique_ptr<ipc::Channel> channel)
+Worker::Lease::Lease(Worker& worker, std::unique_ptr<HostChannel> channel)
     : worker_(&worker), channel_(std::move(channel)), counted_(true) {
   underWay.fetch_add(1, std::memory_order_relaxed);
 }
@@ -264,15 +264,17 @@ void Worker::Lease::setAside() {
 }
 
 // Null where there is no descriptor or no memory for one more, or the worker takes none in time.
-std::unique_ptr<ipc::Channel> Worker::openChannel(ipc::Deadline deadline) noexcept {
+std::unique_ptr<Worker::HostChannel> Worker::openChannel(ipc::Deadline deadline) noexcept {
   try {
-    auto pair = ipc::socketPair(SOCK_STREAM);
-    if (!pair) return nullptr;
-    auto channel = std::make_unique<ipc::Channel>(std::move(pair->first), terms_.maxMessage);
+    auto ends = ipc::channelEnds();
+    if (!ends) return nullptr;
+    auto channel = std::make_unique<HostChannel>(std::move(ends->host), terms_.maxMessage,
+                                                 supervisor_.get(), channels_.fetch_add(1));
     capnp::MallocMessageBuilder message;
-    message.initRoot<ipc::wire::Control>().setChannel();
+    message.initRoot<ipc::wire::Control>().setChannel(channel->number);
+    const int worker[] = {ends->worker.in.get(), ends->worker.out.get()};
     for (;;) {
-      auto sent = ipc::sendControl(control_.get(), message, pair->second.get(), false);
+      auto sent = ipc::sendControl(control_.get(), message, false, worker);
       if (sent) return channel;
       switch (sent.error().code) {
         case EAGAIN:
@@ -297,15 +299,34 @@ std::unique_ptr<ipc::Channel> Worker::openChannel(ipc::Deadline deadline) noexce
   return nullptr;
 }
 
+// The channel's area, which the worker has or is about to get. Null where there is none to be had.
+ipc::Area* Worker::areaOf(HostChannel& channel, std::size_t size) {
+  ipc::Area* area = channel.areaOf(size);
+  if (area == nullptr || area->unsent() < 0) return area;
+  capnp::MallocMessageBuilder message;
+  message.initRoot<ipc::wire::Control>().setArea(channel.number);
+  const int memory = area->unsent();
+  if (!ipc::sendControl(control_.get(), message, false, std::span(&memory, 1))) return nullptr;
+  area->sent();
+  ++channel.areas;
+  return area;
+}
+
 Worker::Lease Worker::lease(ipc::Deadline deadline) {
-  std::unique_ptr<ipc::Channel> channel;
+  std::unique_ptr<HostChannel> channel;
   bool mayOpen = true;
+  const int cpu = ::sched_getcpu();
   std::unique_lock lock(mutex_);
   while (channel == nullptr) {
     if (!running()) return {};
     if (!idle_.empty()) {
-      channel = std::move(idle_.back());
-      idle_.pop_back();
+      // Waking a thread on another core costs more than all else in a small call.
+      auto near =
+          std::find_if(idle_.rbegin(), idle_.rend(), [&](auto& one) { return one->cpu == cpu; });
+      auto chosen = near == idle_.rend() ? std::prev(idle_.end()) : std::prev(near.base());
+      channel = std::move(*chosen);
+      idle_.erase(chosen);
+      channel->cpu = cpu;
       busy_.push_back(channel.get());
     } else if (mayOpen && busy_.size() < MAX_BUSY) {
       // A place is taken before the channel is there, so that no burst gets more than there are.
@@ -337,7 +358,6 @@ Worker::Lease Worker::lease(ipc::Deadline deadline) {
   }
   lock.unlock();
   if (!channel->isOwn()) {
-    channel->abandon();
     giveBack(std::move(channel), false);
     kill("the host has closed the descriptors of others");
     return {};
@@ -345,7 +365,7 @@ Worker::Lease Worker::lease(ipc::Deadline deadline) {
   return Lease(*this, std::move(channel));
 }
 
-void Worker::giveBack(std::unique_ptr<ipc::Channel> channel, bool clean) {
+void Worker::giveBack(std::unique_ptr<HostChannel> channel, bool clean) {
   {
     std::lock_guard lock(mutex_);
     auto place = std::find(busy_.begin(), busy_.end(), channel.get());
@@ -355,8 +375,7 @@ void Worker::giveBack(std::unique_ptr<ipc::Channel> channel, bool clean) {
     if (clean && running() && !tooLarge && idle_.size() < MAX_IDLE)
       idle_.push_back(std::move(channel));
   }
-  // Closed outside of the lock, and only if it is what it was.
-  if (channel != nullptr && !channel->isOwn()) channel->abandon();
+  // Closed outside of the lock.
   channel.reset();
   // Those that wait do so for different things: for this channel, or for room to open another.
   returned_.notify_all();
@@ -414,20 +433,17 @@ CK_RV Worker::broken(Exchange how, ipc::Function f, bool forgiving) {
 
 // ---- ends ----
 
-// Goes to a phase from which no call is made any more, and wakes those that are under way.
+// Goes to a phase from which no call is made any more. Calls that are under way end with the
+// worker, which is told to end next.
 void Worker::leave(Phase phase) {
-  std::vector<std::unique_ptr<ipc::Channel>> closing;
+  std::vector<std::unique_ptr<HostChannel>> closing;
   {
     std::lock_guard lock(mutex_);
     Phase before = phase_.load();
     if (before != Phase::Starting && before != Phase::Running) return;
     phase_.store(phase, std::memory_order_release);
-    for (ipc::Channel* channel : busy_)
-      if (channel != nullptr && channel->isOwn()) channel->shut();
     closing.swap(idle_);
   }
-  for (auto& channel : closing)
-    if (!channel->isOwn()) channel->abandon();
   returned_.notify_all();
 }
 
@@ -440,7 +456,7 @@ void Worker::stop(const std::string& why, bool closed) noexcept {
     else
       control.setStop(why);
     int host = host_.get();
-    if (host >= 0 && ipc::sendControl(host, message, -1, false)) return;
+    if (host >= 0 && ipc::sendControl(host, message, false)) return;
   } catch (...) {
     // No memory for what to say.
   }
@@ -462,7 +478,7 @@ void Worker::log(LogLevel level, const std::string& text) const noexcept {
     line.setLevel(static_cast<signed char>(level));
     line.setText(text);
     int host = host_.get();
-    if (host >= 0 && ipc::sendControl(host, message, -1, false)) return;
+    if (host >= 0 && ipc::sendControl(host, message, false)) return;
     logToStderr(logLevel_, level, name_, text);
   } catch (...) {
     // Without memory for a line there is none.

@@ -66,12 +66,21 @@ class Worker {
   std::string failure() const;
   CK_RV failureValue() const { return failureValue_; }
 
+  /// A channel under the number that the worker knows it by.
+  struct HostChannel : ipc::Channel {
+    HostChannel(ipc::ChannelEnd end, std::uint64_t maxMessage, int gone, std::uint32_t n)
+        : ipc::Channel(std::move(end), maxMessage, gone), number(n) {}
+    std::uint32_t number;
+    std::uint32_t areas = 0;  ///< that the worker has been sent for it
+    int cpu = -1;             ///< where it was last used, and so where its thread is likely to be
+  };
+
   /// A channel on loan for one call. Goes back to the pool at its end, unless the exchange on it
   /// broke off.
   class Lease {
    public:
     Lease() = default;
-    Lease(Worker& worker, std::unique_ptr<ipc::Channel> channel);
+    Lease(Worker& worker, std::unique_ptr<HostChannel> channel);
     Lease(Lease&& other) noexcept { *this = std::move(other); }
     Lease& operator=(Lease&& other) noexcept {
       std::swap(worker_, other.worker_);
@@ -84,13 +93,13 @@ class Worker {
     /// No longer counts as a call that keeps the host busy.
     void setAside();
     explicit operator bool() const { return channel_ != nullptr; }
-    ipc::Channel& operator*() const { return *channel_; }
-    ipc::Channel* operator->() const { return channel_.get(); }
+    HostChannel& operator*() const { return *channel_; }
+    HostChannel* operator->() const { return channel_.get(); }
     bool clean = false;  ///< the exchange is complete, or nothing was sent
 
    private:
     Worker* worker_ = nullptr;
-    std::unique_ptr<ipc::Channel> channel_;
+    std::unique_ptr<HostChannel> channel_;
     bool counted_ = false;
   };
 
@@ -155,8 +164,9 @@ class Worker {
   bool onMessage(const Owned& socket);
   void fail(const std::string& why, CK_RV rv = CKR_GENERAL_ERROR);
   Lease lease(ipc::Deadline deadline);
-  std::unique_ptr<ipc::Channel> openChannel(ipc::Deadline deadline) noexcept;
-  void giveBack(std::unique_ptr<ipc::Channel> channel, bool clean);
+  std::unique_ptr<HostChannel> openChannel(ipc::Deadline deadline) noexcept;
+  ipc::Area* areaOf(HostChannel& channel, std::size_t size);
+  void giveBack(std::unique_ptr<HostChannel> channel, bool clean);
   void leave(Phase phase);
   void stop(const std::string& why, bool closed = false) noexcept;
   CK_RV broken(ipc::Exchange how, ipc::Function f, bool forgiving);
@@ -179,8 +189,9 @@ class Worker {
   std::condition_variable returned_;
   std::string failure_;
   CK_RV failureValue_ = CKR_GENERAL_ERROR;
-  std::vector<std::unique_ptr<ipc::Channel>> idle_;  // the last used at the end
-  std::vector<ipc::Channel*> busy_;
+  std::vector<std::unique_ptr<HostChannel>> idle_;  // the last used at the end
+  std::vector<HostChannel*> busy_;
+  std::atomic<std::uint32_t> channels_{0};
   std::atomic<std::uint32_t> sequence_{0};
   Sent finalizing_;
 };
@@ -203,8 +214,10 @@ Worker::Sent Worker::send(ipc::HostCodec& codec, const typename ipc::Line<F>::Ar
   }
   try {
     ipc::FrameBuilder frame(sent.lease->sendBuffer());
-    if (std::size_t size = ipc::areaFor<F>(args); size != 0) codec.area = sent.lease->areaOf(size);
-    ipc::encodeRequest<F>(codec, frame.initRoot<ipc::wire::Request>(), args);
+    if (std::size_t size = ipc::areaFor<F>(args); size != 0) codec.area = areaOf(*sent.lease, size);
+    auto request = frame.initRoot<ipc::wire::Request>();
+    request.setAreas(sent.lease->areas);
+    ipc::encodeRequest<F>(codec, request, args);
     sent.largestReply = codec.largestReply();
     sendFrame(F, sent, frame);
     return sent;

@@ -61,7 +61,8 @@ bool sendToJournal(LogLevel level, const std::string& message, const JournalFiel
   m.msg_iov = nullptr;
   m.msg_iovlen = 0;
   ipc::Attachment attachment;
-  attachment.add(m, file.get());
+  const int sealed = file.get();
+  attachment.add(m, std::span(&sealed, 1));
   return ::sendmsg(socket.get(), &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 

@@ -16,6 +16,7 @@
 #include "ipc/codec.h"
 #include "ipc/control.h"
 #include "ipc/names.h"
+#include "worker/areas.h"
 #include "worker/module.h"
 #include "worker/slot_watch.h"
 
@@ -57,6 +58,7 @@ struct Server {
   Activity& activity;
   const bool serialize;
   std::mutex oneAtATime{};
+  Areas areas{};
   SlotWatch slotWatch{module, serialize ? &oneAtATime : nullptr};
 };
 
@@ -88,13 +90,34 @@ Module::AnyFunction functionFor(const Server& server, Function f, bool& takesTur
   ::_exit(70);
 }
 
+// A channel at this end, and what its thread keeps from one call to the next.
+struct Served {
+  ipc::Channel channel;
+  std::uint32_t number;
+  unsigned slot;
+  pid_t tid = static_cast<pid_t>(::syscall(SYS_gettid));
+  ipc::Arena arena{};
+  std::uint32_t areas = 0;  // that the host has sent, when the last request came
+};
+
+// The area that a request means.
+void updateArea(Server& server, Served& served, std::uint32_t areas) {
+  if (areas == served.areas) return;
+  auto area = ipc::Area::map(server.areas.take(served.number, areas));
+  // Without it, what names a place in it is refused.
+  served.channel.setArea(area ? std::move(*area) : ipc::Area());
+  served.areas = areas;
+}
+
 // False when nobody waits for the reply any more: the host has given the call up, and its channel.
-bool serveOne(Server& server, ipc::Channel& channel, ipc::Arena& arena, unsigned slot, pid_t tid) {
+bool serveOne(Server& server, Served& served) {
+  ipc::Channel& channel = served.channel;
   {
     capnp::FlatArrayMessageReader message(channel.received(),
                                           ipc::readerOptions(channel.received()));
     auto request = message.getRoot<ipc::wire::Request>();
     std::uint16_t index = request.getFunction();
+    updateArea(server, served, request.getAreas());
     ipc::FrameBuilder frame(channel.sendBuffer());
     auto reply = frame.initRoot<ipc::wire::Reply>();
     if (index >= ipc::FUNCTIONS || DISPATCHER.table[index] == nullptr)
@@ -106,29 +129,31 @@ bool serveOne(Server& server, ipc::Channel& channel, ipc::Arena& arena, unsigned
       if (f == Function::C_Finalize) server.slotWatch.end();
       std::unique_lock<std::mutex> one(server.oneAtATime, std::defer_lock);
       if (server.serialize && !takesTurns) one.lock();
-      server.activity.set(slot, tid, index);
-      ipc::WorkerCodec codec(arena, server.options.maxMessage, &channel.area());
+      server.activity.set(served.slot, served.tid, index);
+      ipc::WorkerCodec codec(served.arena, server.options.maxMessage, &channel.area());
       DISPATCHER.table[index](codec, request, reply, function);
-      server.activity.set(slot, tid, Activity::IDLE);
+      server.activity.set(served.slot, served.tid, Activity::IDLE);
     }
     if (channel.send(frame, channel.sequence(), std::nullopt) != ipc::Exchange::Done) return false;
   }
-  arena.reset();
+  served.arena.reset();
   channel.forget();
   return true;
 }
 
 // noexcept: an exception that a module lets out ends the worker where it was thrown.
-void serveChannel(Server& server, Descriptor socket, unsigned slot) noexcept {
-  ipc::Channel channel(std::move(socket), server.options.maxMessage, ipc::Channel::End::Worker);
-  ipc::Arena arena;
-  pid_t tid = static_cast<pid_t>(::syscall(SYS_gettid));
+void serveChannel(Server& server, Served& served) noexcept {
+  // A host that gives a call up no longer reads its reply.
+  sigset_t pipe;
+  ::sigemptyset(&pipe);
+  ::sigaddset(&pipe, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
   bool look = false;
-  while (channel.receive(server.options.maxMessage * 2, std::nullopt, look) ==
+  while (served.channel.receive(server.options.maxMessage * 2, std::nullopt, look) ==
          ipc::Exchange::Done) {
-    look = channel.lone();
+    look = served.channel.lone();
     try {
-      if (!serveOne(server, channel, arena, slot, tid)) return;
+      if (!serveOne(server, served)) return;
     } catch (const kj::Exception& e) {
       giveUp(e.getDescription().cStr());
     } catch (const ipc::Malformed& e) {
@@ -141,7 +166,8 @@ void serveChannel(Server& server, Descriptor socket, unsigned slot) noexcept {
 
 struct ThreadStart {
   Server& server;
-  Descriptor socket;
+  ipc::ChannelEnd end;
+  std::uint32_t number;
   unsigned slot;
 };
 
@@ -150,17 +176,21 @@ std::atomic<bool> slots[MAX_CHANNELS];
 void* threadMain(void* argument) {
   std::unique_ptr<ThreadStart> start(static_cast<ThreadStart*>(argument));
   unsigned slot = start->slot;
-  serveChannel(start->server, std::move(start->socket), slot);
+  {
+    Served served{{std::move(start->end), start->server.options.maxMessage}, start->number, slot};
+    serveChannel(start->server, served);
+  }
+  start->server.areas.forget(start->number);
   slots[slot].store(false);
   return nullptr;
 }
 
-void startThread(Server& server, Descriptor socket) {
+void startThread(Server& server, ipc::ChannelEnd end, std::uint32_t number) {
   unsigned slot = 0;
   while (slot < MAX_CHANNELS && slots[slot].exchange(true)) ++slot;
-  // Closing the socket tells the host.
+  // Closing the pipes tells the host.
   if (slot == MAX_CHANNELS) return;
-  auto start = std::make_unique<ThreadStart>(ThreadStart{server, std::move(socket), slot});
+  auto start = std::make_unique<ThreadStart>(ThreadStart{server, std::move(end), number, slot});
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -214,8 +244,13 @@ void runServer(Descriptor control, Descriptor report, const ServerOptions& optio
     auto message = ipc::receiveControl(control.get());
     if (!message || !*message) break;
     try {
-      if ((*message)->get().isChannel() && (*message)->attached)
-        startThread(server, std::move((*message)->attached));
+      auto what = (*message)->get();
+      auto& attached = (*message)->attached;
+      if (what.isChannel() && attached[1])
+        startThread(server, {std::move(attached[0]), std::move(attached[1]), {}},
+                    what.getChannel());
+      else if (what.isArea())
+        server.areas.put(what.getArea(), std::move(attached[0]));
     } catch (const kj::Exception& e) {
       giveUp(e.getDescription().cStr());
     }

@@ -123,7 +123,7 @@ void Supervisor::fail(const std::string& reason, CK_RV rv) {
   auto failed = message.initRoot<ipc::wire::Control>().initFailed();
   failed.setReason(reason.substr(0, 4096));
   failed.setReturnValue(rv);
-  (void)ipc::sendControl(host_.get(), message, -1, false);
+  (void)ipc::sendControl(host_.get(), message, false);
 }
 
 bool Supervisor::receiveStart() {
@@ -185,11 +185,11 @@ void Supervisor::sendPolicy() {
   auto flat = out.initFlatMechanisms(static_cast<unsigned>(policy_.flatMechanisms.size()));
   for (unsigned i = 0; i < flat.size(); ++i) flat.set(i, policy_.flatMechanisms[i]);
   out.setSharePerConsumer(policy_.share == sandbox::WorkerSharing::Consumer);
-  (void)ipc::sendControl(host_.get(), message, -1, false);
+  (void)ipc::sendControl(host_.get(), message, false);
 }
 
 bool Supervisor::forkWorker() {
-  auto report = ipc::socketPair(SOCK_SEQPACKET);
+  auto report = ipc::socketPair();
   if (!report) {
     fail(report.error().message());
     return false;
@@ -237,10 +237,10 @@ void Supervisor::becomeWorker(Descriptor report, Descriptor output) {
   sandbox::setEnvironment(policy_);
   if (::chdir(policy_.workingDirectory.c_str()) != 0) (void)!::chdir("/");
 
-  auto tell = [&](auto fill, int attach = -1) {
+  auto tell = [&](auto fill, std::span<const int> attach = {}) {
     capnp::MallocMessageBuilder message;
     fill(message.initRoot<ipc::wire::Control>());
-    if (!ipc::sendControl(report.get(), message, attach)) ::_exit(71);
+    if (!ipc::sendControl(report.get(), message, true, attach)) ::_exit(71);
   };
   auto degraded = [&](const sandbox::Layer& layer, const Error& error) {
     tell([&](ipc::wire::Control::Builder c) {
@@ -277,8 +277,9 @@ void Supervisor::becomeWorker(Descriptor report, Descriptor output) {
     ::_exit(71);
   }
   // Whoever holds the listener answers the worker's system calls: from here on not the worker.
-  tell([&](ipc::wire::Control::Builder c) { c.setChannel(); },
-       confinement.listener ? confinement.listener.get() : -1);
+  const int listener = confinement.listener.get();
+  tell([&](ipc::wire::Control::Builder c) { c.setConfined(); },
+       std::span(&listener, confinement.listener ? 1 : 0));
   confinement.listener.reset();
   char go;
   if (::recv(report.get(), &go, 1, 0) != 1) ::_exit(71);
@@ -364,11 +365,10 @@ void Supervisor::onWorkerReport() {
     return;
   } else if (message.isLog()) {
     log(static_cast<LogLevel>(message.getLog().getLevel()), message.getLog().getText().cStr());
-  } else if (message.isChannel()) {
-    if ((*received)->attached)
+  } else if (message.isConfined()) {
+    if (Descriptor& listener = (*received)->attached[0])
       notifications_ = std::make_unique<sandbox::Notifications>(
-          std::move((*received)->attached), Descriptor(::fcntl(worker_.get(), F_DUPFD_CLOEXEC, 3)),
-          policy_);
+          std::move(listener), Descriptor(::fcntl(worker_.get(), F_DUPFD_CLOEXEC, 3)), policy_);
     confined_ = true;
     tellUnplaced();
     if (start_.restarts > 0)
@@ -500,7 +500,7 @@ void Supervisor::reportDeath(int status) {
   if (!host_) return;
   capnp::MallocMessageBuilder message;
   message.initRoot<ipc::wire::Control>().setEnded(text);
-  (void)ipc::sendControl(host_.get(), message, -1, false);
+  (void)ipc::sendControl(host_.get(), message, false);
 }
 
 int Supervisor::run() {

@@ -2,7 +2,7 @@
 //
 // Frames: what a channel makes of bytes that arrive in pieces. What it gives out lies within what
 // arrived and within the limit.
-#include <sys/socket.h>
+#include <fcntl.h>
 
 #include "tests/fuzz/scenario.h"
 
@@ -30,22 +30,22 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 1) return 0;
   constexpr std::uint64_t LIMIT = 1 << 18;
-  auto pair = socketPair(SOCK_STREAM);
-  if (!pair) return 0;
-  Channel channel(std::move(pair->first), LIMIT);
+  auto ends = channelEnds();
+  if (!ends) return 0;
+  Channel channel(std::move(ends->host), LIMIT);
+  (void)::fcntl(ends->worker.out.get(), F_SETFL, O_NONBLOCK);
   std::size_t piece = std::size_t{data[0]} + 1;
   std::size_t sent = 1;
   auto send = [&] {
     std::size_t n = std::min(piece, size - sent);
-    if (n == 0 || ::send(pair->second.get(), data + sent, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-      return false;
+    if (n == 0 || ::write(ends->worker.out.get(), data + sent, n) < 0) return false;
     sent += n;
     return true;
   };
-  // Pieces that wait in a stream are read as one; each read after the first is of what is left.
+  // Pieces that wait in a pipe are read as one; each read after the first is of what is left.
   while (send()) {
   }
-  ::shutdown(pair->second.get(), SHUT_WR);
+  ends->worker.out.reset();
   for (int i = 0; i < 8; ++i) {
     auto deadline = bulkhead::ipc::deadlineIn(std::chrono::milliseconds(i % 2 == 0 ? 1000 : 0));
     if (channel.receive(LIMIT, deadline) != Exchange::Done) break;

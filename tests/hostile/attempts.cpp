@@ -793,7 +793,7 @@ std::string looksForSecret() {
   return text;
 }
 
-// Everything that is open here: the standard ones and sockets of its own.
+// Everything that is open here: the standard ones, its control socket and its channels' pipes.
 std::string looksForDescriptors() {
   DIR* directory = ::opendir("/proc/self/fd");
   if (directory == nullptr) return "opendir " + result(-1);
@@ -807,7 +807,7 @@ std::string looksForDescriptors() {
     std::string what(target, n < 0 ? 0 : static_cast<std::size_t>(n));
     bool expected = fd == 0              ? what == "/dev/null"
                     : fd == 1 || fd == 2 ? what.starts_with("pipe:")
-                                         : what.starts_with("socket:");
+                                         : what.starts_with("socket:") || what.starts_with("pipe:");
     if (!expected) strange += std::to_string(fd) + "=" + what + " ";
   }
   ::closedir(directory);

@@ -5,6 +5,7 @@
 // try:NAME@point is an attempt to get out of the sandbox (attempts.cpp); what came of it is what
 // C_GenerateRandom answers. Everywhere else, and without HOSTILE, it is a decent module with one
 // token, whose digests are what goes in.
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -116,8 +117,18 @@ std::vector<int> sockets(int type) {
   return found;
 }
 
-void toAll(int type, const void* data, std::size_t size) {
-  for (int fd : sockets(type)) (void)!::write(fd, data, size);
+// Where replies go.
+std::vector<int> replies() {
+  std::vector<int> found;
+  for (int fd = 3; fd < 256; ++fd) {
+    if (::fcntl(fd, F_GETPIPE_SZ) > 0 && (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY)
+      found.push_back(fd);
+  }
+  return found;
+}
+
+void toAll(const std::vector<int>& fds, const void* data, std::size_t size) {
+  for (int fd : fds) (void)!::write(fd, data, size);
 }
 
 // A frame: header, segment table, words.
@@ -135,7 +146,7 @@ std::vector<std::uint64_t> emptyReply(std::uint32_t sequence) {
 }
 
 void send(const std::vector<std::uint64_t>& words) {
-  toAll(SOCK_STREAM, words.data(), words.size() * sizeof words[0]);
+  toAll(replies(), words.data(), words.size() * sizeof words[0]);
 }
 
 void* later(void*) {
@@ -149,7 +160,7 @@ void writeFrames() {
   if (is("frame-garbage")) {
     char garbage[256];
     ::memset(garbage, 0xa5, sizeof garbage);
-    toAll(SOCK_STREAM, garbage, sizeof garbage);
+    toAll(replies(), garbage, sizeof garbage);
   } else if (is("frame-oversized")) {
     send({std::uint64_t{0x7fffffff} | std::uint64_t{sequence} << 32, 0});
   } else if (is("frame-zero")) {
@@ -177,22 +188,22 @@ void writeFrames() {
     send(huge);
   } else if (is("frame-truncated")) {
     send({std::uint64_t{100} | std::uint64_t{sequence} << 32, 0});
-    for (int fd : sockets(SOCK_STREAM)) (void)::shutdown(fd, SHUT_RDWR);
+    for (int fd : replies()) ::close(fd);
     forEver();
   } else if (is("frame-stall")) {
     send({std::uint64_t{100} | std::uint64_t{sequence} << 32, 0});
     forEver();
   } else if (is("frame-flood")) {
     std::vector<char> zeros(1 << 20);
-    toAll(SOCK_STREAM, zeros.data(), zeros.size());
+    toAll(replies(), zeros.data(), zeros.size());
   } else if (is("frame-later")) {
     pthread_t thread;
     if (::pthread_create(&thread, nullptr, later, nullptr) == 0) ::pthread_detach(thread);
   } else if (is("control-garbage")) {
     char garbage[64];
     ::memset(garbage, 0xa5, sizeof garbage);
-    toAll(SOCK_SEQPACKET, garbage, sizeof garbage);
-    toAll(SOCK_SEQPACKET, garbage, 3);
+    toAll(sockets(SOCK_SEQPACKET), garbage, sizeof garbage);
+    toAll(sockets(SOCK_SEQPACKET), garbage, 3);
   }
 }
 

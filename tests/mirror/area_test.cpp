@@ -49,21 +49,31 @@ bool zero(std::span<const std::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
 }
 
-// Both ends of one channel, in one thread: messages are smaller than the socket's buffer.
+// Both ends of one channel, in one thread: messages are smaller than a pipe's buffer.
 struct Both {
   Both() {
-    auto sockets = socketPair(SOCK_STREAM);
-    host = std::make_unique<Channel>(std::move(sockets->first), DEFAULT_MAX_MESSAGE);
-    worker = std::make_unique<Channel>(std::move(sockets->second), DEFAULT_MAX_MESSAGE,
-                                       Channel::End::Worker);
+    auto ends = channelEnds();
+    host = std::make_unique<Channel>(std::move(ends->host), DEFAULT_MAX_MESSAGE);
+    worker = std::make_unique<Channel>(std::move(ends->worker), DEFAULT_MAX_MESSAGE);
   }
 
   void request(const Line<F>::Args& args) {
     FrameBuilder frame(host->sendBuffer());
-    codec.area = host->areaOf(areaFor<F>(args));
+    codec.area = areaOf(args);
     encodeRequest<F>(codec, frame.initRoot<wire::Request>(), args);
     ASSERT_EQ(host->send(frame, 1, deadlineIn(30s)), Exchange::Done);
     ASSERT_EQ(worker->receive(DEFAULT_MAX_MESSAGE, deadlineIn(30s)), Exchange::Done);
+  }
+  // The host's area, which the worker has as well.
+  Area* areaOf(const Line<F>::Args& args) {
+    Area* area = host->areaOf(areaFor<F>(args));
+    if (area->unsent() >= 0) {
+      auto mapped = Area::map(Descriptor(::dup(area->unsent())));
+      EXPECT_TRUE(mapped);
+      worker->setArea(std::move(*mapped));
+      area->sent();
+    }
+    return area;
   }
   // What the worker answers; `lie` changes it before it is sent.
   void reply(const std::function<void(wire::Reply::Builder)>& lie = nullptr) {
@@ -235,7 +245,7 @@ TEST(AreaRequests, ThatNameWhatIsNotThereAreRefused) {
     capnp::MallocMessageBuilder message;
     auto request = message.initRoot<wire::Request>();
     Line<F>::Args args{7, in.data(), in.size(), out.data(), &written};
-    both.codec.area = both.host->areaOf(areaFor<F>(args));
+    both.codec.area = both.areaOf(args);
     encodeRequest<F>(both.codec, request, args);
     spoil(request);
     capnp::MallocMessageBuilder answer;
