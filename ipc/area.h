@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Memory that both ends of a channel share, for arguments too large to go through its socket. The
+// Memory that both ends of a channel share, for arguments too large to go through its pipes. The
 // host makes it, on the first call that needs it, and the worker gets it with that call.
 #pragma once
 
@@ -15,8 +15,9 @@ namespace bulkhead::ipc {
 
 /// From this size on, in bytes, an argument travels in the area.
 inline constexpr std::size_t AREA_FROM = 32 * 1024;
-/// The largest area. What does not fit goes through the socket.
-inline constexpr std::size_t AREA_MAX = std::size_t{32} << 20;
+/// The largest area, for two arguments of half the largest message. What does not fit goes through
+/// the pipe.
+inline constexpr std::size_t AREA_MAX = std::size_t{65} << 20;
 
 /// A mapping of shared memory that neither end can shrink, out of core dumps and of forked
 /// children. The other end may write to it at any time: what is read from it is read once. Movable,

@@ -83,8 +83,7 @@ void Module::endStart(const std::shared_ptr<Worker>& worker) {
   }
   changed_.notify_all();
   if (!unwanted) return;
-  worker->beginEnd();
-  worker->end();
+  Worker::end({worker});
 }
 
 void Module::awaitStart() {
@@ -130,8 +129,9 @@ void Module::release(const std::vector<std::shared_ptr<Module>>& modules, Clock:
     module->worker_ = nullptr;
     module->claimed_.store(false);
   }
-  for (auto& [module, worker] : ending) worker->beginEnd(began);
-  for (auto& [module, worker] : ending) worker->end();
+  std::vector<std::shared_ptr<Worker>> workers;
+  for (auto& [module, worker] : ending) workers.push_back(worker);
+  Worker::end(workers, began);
   for (auto& [module, worker] : ending) module->watch_.clear();
   for (auto& [module, worker] : ending) {
     {

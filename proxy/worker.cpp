@@ -485,7 +485,13 @@ void Worker::log(LogLevel level, const std::string& text) const noexcept {
   }
 }
 
-void Worker::beginEnd(Clock::time_point began) {
+void Worker::end(const std::vector<std::shared_ptr<Worker>>& workers, Clock::time_point began) {
+  for (auto& worker : workers) worker->sendFinalize(began);
+  for (auto& worker : workers) worker->awaitFinalize();
+  for (auto& worker : workers) worker->bury();
+}
+
+void Worker::sendFinalize(Clock::time_point began) {
   if (!running()) return;
   // In a call of its own even when all channels are taken by calls that block. Where none is to be
   // had at once, the worker is ended without.
@@ -514,7 +520,7 @@ void Worker::beginEnd(Clock::time_point began) {
   finalizing_.failed = CKR_HOST_MEMORY;
 }
 
-void Worker::end() {
+void Worker::awaitFinalize() {
   if (finalizing_.lease && finalizing_.failed == CKR_OK) {
     Exchange got = finalizing_.lease->receive(finalizing_.largestReply, finalizing_.deadline);
     if (got == Exchange::Expired)
@@ -523,7 +529,6 @@ void Worker::end() {
   leave(Phase::Ended);
   finalizing_ = {};
   stop("");
-  bury();
 }
 
 // Waits for the end of the supervisor that was told to end, with which the worker's is sure.

@@ -422,6 +422,8 @@ void Supervisor::onNotification() {
 }
 
 void Supervisor::watch() {
+  // A dying worker leaves its filter first, and then its end would be asked for in a tight loop.
+  bool filtered = true;
   for (;;) {
     std::vector<pollfd> fds;
     auto watched = [&](const Descriptor& fd) {
@@ -432,7 +434,7 @@ void Supervisor::watch() {
     watched(hostDead_);
     watched(report_);
     watched(output_);
-    fds.push_back({notifications_ ? notifications_->descriptor() : -1, POLLIN, 0});
+    fds.push_back({notifications_ && filtered ? notifications_->descriptor() : -1, POLLIN, 0});
     constexpr std::size_t FIXED = 6;
     if (notifications_)
       for (int fd : notifications_->pending()) fds.push_back({fd, POLLOUT, 0});
@@ -456,7 +458,10 @@ void Supervisor::watch() {
 
     // The notifications of a worker that is dead are gone with it; its last words are not.
     if (fds[3].revents != 0) onWorkerReport();
-    if (fds[5].revents != 0 && (fds[5].revents & POLLIN) != 0) onNotification();
+    if ((fds[5].revents & POLLIN) != 0)
+      onNotification();
+    else if (fds[5].revents != 0)
+      filtered = false;
     for (std::size_t i = FIXED; i < fds.size(); ++i)
       if (fds[i].revents != 0 && notifications_) notifications_->finish(fds[i].fd);
     if (fds[4].revents != 0 && output_) onOutput();
