@@ -796,16 +796,19 @@ std::byte* WorkerCodec::parameter(wire::Parameter::Reader in, unsigned depth) {
   auto image = in.getImage();
   if (image.size() != length) throw Malformed("a parameter of another length");
   if (length == 0) return nothing(arena_);
-  auto p = arena_.allocate(length);
-  std::memcpy(p, image.begin(), length);
   Layout layout = layoutOnWire(in);
-  if (layout.kind == Layout::Kind::Shaped) structure(in, *layout.shape, p, length, nullptr, depth);
+  // A struct twice: the module's, and behind it what it was given, for structureBack().
+  auto p = arena_.allocate(layout.kind == Layout::Kind::Shaped ? 2 * length : length);
+  std::memcpy(p, image.begin(), length);
+  if (layout.kind == Layout::Kind::Shaped) {
+    structure(in, *layout.shape, p, length, depth);
+    std::memcpy(p + length, p, length);
+  }
   return p;
 }
 
 void WorkerCodec::structure(wire::Parameter::Reader in, const Shape& shape, std::byte* p,
-                            CK_ULONG size, const std::byte* parent, unsigned depth) {
-  (void)parent;
+                            CK_ULONG size, unsigned depth) {
   if (depth >= 2 * MAX_NESTING) throw Malformed("parameters nested too deep");
   auto values = in.getFields();
   if (values.size() != pointersOf(shape)) throw Malformed("wrong number of fields");
@@ -855,14 +858,16 @@ void WorkerCodec::structure(wire::Parameter::Reader in, const Shape& shape, std:
       case Kind::Nested: {
         if (!value.isParameters()) throw Malformed("not structs");
         auto list = value.getParameters();
-        auto inner = arena_.allocate(std::size_t{list.size()} * field.shape->size);
+        std::size_t all = std::size_t{list.size()} * field.shape->size;
+        auto inner = arena_.allocate(2 * all);
         for (unsigned i = 0; i < list.size(); ++i) {
           auto one = inner + std::size_t{i} * field.shape->size;
           if (list[i].getImage().size() != field.shape->size)
             throw Malformed("a struct of another size");
           std::memcpy(one, list[i].getImage().begin(), field.shape->size);
-          structure(list[i], *field.shape, one, field.shape->size, p, depth + 1);
+          structure(list[i], *field.shape, one, field.shape->size, depth + 1);
         }
+        std::memcpy(inner + all, inner, all);
         target = inner;
         break;
       }
@@ -981,7 +986,7 @@ void WorkerCodec::parameterBack(wire::Parameter::Builder out, wire::Parameter::R
   Layout layout = layoutOnWire(asked);
   if (layout.kind == Layout::Kind::Shaped) {
     if (length >= layout.shape->size)
-      structureBack(out, asked, *layout.shape, p, length, nullptr, rv);
+      structureBack(out, asked, *layout.shape, p, p + length, length, rv);
     return;
   }
   if (layout.kind == Layout::Kind::FlatOut && std::memcmp(before, p, length) != 0)
@@ -989,15 +994,13 @@ void WorkerCodec::parameterBack(wire::Parameter::Builder out, wire::Parameter::R
 }
 
 void WorkerCodec::structureBack(wire::Parameter::Builder out, wire::Parameter::Reader asked,
-                                const Shape& shape, const std::byte* p, CK_ULONG size,
-                                const std::byte* parent, CK_RV rv) {
-  (void)parent;
-  auto image = asked.getImage();
+                                const Shape& shape, const std::byte* p, const std::byte* given,
+                                CK_ULONG size, CK_RV rv) {
   auto values = asked.getFields();
   bool changed = false;
   for (const Field& field : shape.fields) {
     if (field.isPointer() || field.direction == Direction::In) continue;
-    changed |= std::memcmp(image.begin() + field.offset, p + field.offset, field.size) != 0;
+    changed |= std::memcmp(given + field.offset, p + field.offset, field.size) != 0;
   }
 
   // Decided before anything is written: an unchanged struct adds nothing to the message.
@@ -1014,7 +1017,8 @@ void WorkerCodec::structureBack(wire::Parameter::Builder out, wire::Parameter::R
     unsigned index = next++;
     auto value = values[index];
     if (value.isNull() || field.direction == Direction::In) continue;
-    auto at = load<const std::byte*>(p + field.offset);
+    // Not what the module may have put in its place, which leads to nothing of the caller's.
+    auto at = load<const std::byte*>(given + field.offset);
     if (at == nullptr) continue;
     if (field.kind == Kind::Nested) {
       changes.push_back({index, &field, at, value.getParameters().size()});
@@ -1022,7 +1026,7 @@ void WorkerCodec::structureBack(wire::Parameter::Builder out, wire::Parameter::R
       CK_ULONG room = static_cast<CK_ULONG>(value.getRoom());
       // Where a length was written beside it, only so much of it is the module's.
       if (field.length.rule == Length::Rule::Through)
-        room = std::min(room, lengthOf(field, p, nullptr));
+        room = std::min(room, lengthOf(field, given, nullptr));
       bool written = std::any_of(at, at + room, [](std::byte b) { return b != std::byte{0}; });
       if (room != 0 && (rv == CKR_OK || written)) changes.push_back({index, &field, at, room});
     } else if (value.isBytes()) {
@@ -1042,10 +1046,10 @@ void WorkerCodec::structureBack(wire::Parameter::Builder out, wire::Parameter::R
     }
     auto before = values[change.index].getParameters();
     auto list = value.initParameters(before.size());
+    CK_ULONG each = change.field->shape->size, all = before.size() * each;
     for (unsigned i = 0; i < before.size(); ++i) {
-      structureBack(list[i], before[i], *change.field->shape,
-                    change.at + std::size_t{i} * change.field->shape->size,
-                    change.field->shape->size, p, rv);
+      auto one = change.at + i * each;
+      structureBack(list[i], before[i], *change.field->shape, one, one + all, each, rv);
       // The host wants the fields of a struct that did not change, too.
       if (list[i].asReader().getFields().size() == 0)
         list[i].initFields(static_cast<unsigned>(pointersOf(*change.field->shape)));

@@ -161,11 +161,10 @@ class WorkerCodec {
                      bool processed);
   void mechanismAt(wire::Mechanism::Reader, CK_MECHANISM&, unsigned depth);
   std::byte* parameter(wire::Parameter::Reader, unsigned depth);
-  void structure(wire::Parameter::Reader, const Shape&, std::byte*, CK_ULONG size,
-                 const std::byte* parent, unsigned depth);
+  void structure(wire::Parameter::Reader, const Shape&, std::byte*, CK_ULONG size, unsigned depth);
   void parameterBack(wire::Parameter::Builder, wire::Parameter::Reader, const std::byte*, CK_RV rv);
   void structureBack(wire::Parameter::Builder, wire::Parameter::Reader, const Shape&,
-                     const std::byte*, CK_ULONG size, const std::byte* parent, CK_RV rv);
+                     const std::byte*, const std::byte* given, CK_ULONG size, CK_RV rv);
 };
 
 // ---- the passes of each role ----

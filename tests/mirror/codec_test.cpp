@@ -89,6 +89,56 @@ TEST(Codec, ARequestBeyondTheLimitIsRefused) {
   EXPECT_EQ(refusal<Function::C_DigestUpdate>(host, {1, data.data(), data.size() - 1}), CKR_OK);
 }
 
+// A module that makes another IV where it was told to, and then leaves nonsense in its own struct.
+CK_RV spoilsItsParameter(CK_SESSION_HANDLE, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE) {
+  auto gcm = static_cast<CK_GCM_PARAMS*>(mechanism->pParameter);
+  std::memset(gcm->pIv, 7, gcm->ulIvLen);
+  gcm->pIv = reinterpret_cast<CK_BYTE*>(std::uintptr_t{16});
+  return CKR_OK;
+}
+
+TEST(Codec, PointersThatAModuleOverwritesAreNotFollowed) {
+  CK_BYTE iv[12] = {1, 2, 3};
+  CK_GCM_PARAMS gcm{};
+  gcm.pIv = iv;
+  gcm.ulIvLen = sizeof iv;
+  gcm.ulTagBits = 128;
+  CK_MECHANISM mechanism{CKM_AES_GCM, &gcm, sizeof gcm};
+  HostCodec host;
+  EXPECT_EQ(throughCodec<Function::C_EncryptInit>(host, {1, &mechanism, 2}, &spoilsItsParameter),
+            CKR_OK);
+  EXPECT_EQ(gcm.pIv, iv);
+  for (CK_BYTE one : iv) EXPECT_EQ(one, 7);
+}
+
+// The same of structs that a struct points to.
+CK_RV spoilsDerivedKeys(CK_SESSION_HANDLE, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE, CK_ATTRIBUTE*,
+                        CK_ULONG, CK_OBJECT_HANDLE*) {
+  auto kdf = static_cast<CK_SP800_108_KDF_PARAMS*>(mechanism->pParameter);
+  for (CK_ULONG i = 0; i < kdf->ulAdditionalDerivedKeys; ++i) {
+    *kdf->pAdditionalDerivedKeys[i].phKey = 100 + i;
+    kdf->pAdditionalDerivedKeys[i].phKey = reinterpret_cast<CK_OBJECT_HANDLE*>(std::uintptr_t{16});
+  }
+  kdf->pAdditionalDerivedKeys = reinterpret_cast<CK_DERIVED_KEY*>(std::uintptr_t{16});
+  return CKR_OK;
+}
+
+TEST(Codec, PointersThatAModuleOverwritesInNestedStructsAreNotFollowed) {
+  CK_OBJECT_HANDLE first = 0, second = 0, key = 0;
+  CK_DERIVED_KEY more[2] = {{nullptr, 0, &first}, {nullptr, 0, &second}};
+  CK_SP800_108_KDF_PARAMS kdf{};
+  kdf.prfType = CKM_SHA256_HMAC;
+  kdf.ulAdditionalDerivedKeys = 2;
+  kdf.pAdditionalDerivedKeys = more;
+  CK_MECHANISM mechanism{CKM_SP800_108_COUNTER_KDF, &kdf, sizeof kdf};
+  HostCodec host;
+  EXPECT_EQ(throughCodec<Function::C_DeriveKey>(host, {1, &mechanism, 2, nullptr, 0, &key},
+                                                &spoilsDerivedKeys),
+            CKR_OK);
+  EXPECT_EQ(first, 100U);
+  EXPECT_EQ(second, 101U);
+}
+
 // ---- signatures that point into themselves ----
 
 // A reply to C_Sign that says `bytes`, written back by a host whose buffer has `room`.
