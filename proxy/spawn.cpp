@@ -13,14 +13,26 @@
 
 #include <chrono>
 
+#ifdef BULKHEAD_SANITIZED
+extern "C" int __clone(int (*)(void*), void*, int, void*, ...) noexcept;
+#endif
+
 namespace bulkhead::proxy {
 namespace {
+
+#ifdef BULKHEAD_SANITIZED
+// The thread sanitizer's own takes a child for one that has a copy of the memory.
+constexpr auto CLONE = ::__clone;
+#else
+constexpr auto CLONE = ::clone;
+#endif
 
 constexpr std::size_t STACK = 64 * 1024;
 constexpr int P_PIDFD_ID = 3;  // P_PIDFD, which older headers lack
 
 // Everything that the two children need, prepared before: they share the host's memory and may
-// call nothing that allocates, locks or relies on thread-local state.
+// call nothing that allocates, locks or relies on thread-local state. So they make system calls
+// themselves: of a function of the C library the host may have one of its own, as sanitizers do.
 struct Job {
   const char* executable;
   char* const* arguments;
@@ -79,25 +91,26 @@ BULKHEAD_NO_SANITIZER int becomeSupervisor(void* argument) {
   for (int n = 1; n <= 64; ++n)
     ::syscall(SYS_rt_sigaction, n, &byDefault, nullptr, sizeof byDefault.mask);
   // Out of the way first: either may have the other's number.
-  int host = ::fcntl(job.hostSocket, F_DUPFD, 5);
-  int worker = ::fcntl(job.workerSocket, F_DUPFD, 5);
-  if (host >= 0 && worker >= 0 && ::dup2(host, 3) == 3 && ::dup2(worker, 4) == 4) {
+  long host = ::syscall(SYS_fcntl, job.hostSocket, F_DUPFD, 5);
+  long worker = ::syscall(SYS_fcntl, job.workerSocket, F_DUPFD, 5);
+  if (host >= 0 && worker >= 0 && ::syscall(SYS_dup3, host, 3, 0) == 3 &&
+      ::syscall(SYS_dup3, worker, 4, 0) == 4) {
     unsigned long none = 0;
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none);
-    ::execve(job.executable, job.arguments, job.environment);
+    ::syscall(SYS_execve, job.executable, job.arguments, job.environment);
   }
   job.error = errno;
-  ::_exit(127);
+  for (;;) ::syscall(SYS_exit_group, 127);
 }
 
 // Shares the host's descriptor table, so that the pidfd of the supervisor lands there; its own
 // exit raises no signal, and with it the supervisor loses the parent that could have waited for it.
 BULKHEAD_NO_SANITIZER int intermediate(void* argument) {
   Job& job = *static_cast<Job*>(argument);
-  if (::clone(becomeSupervisor, job.supervisorStack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
-              &job, &job.supervisor) < 0)
+  if (CLONE(becomeSupervisor, job.supervisorStack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+            &job, &job.supervisor) < 0)
     job.error = errno;
-  ::_exit(0);
+  for (;;) ::syscall(SYS_exit_group, 0);
 }
 
 }  // namespace
@@ -117,8 +130,8 @@ Result<Descriptor> spawnSupervisor(const std::string& executable, int hostSocket
   int error;
   {
     SignalsBlocked blocked;
-    pid = ::clone(intermediate, stacks.top(0), CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD,
-                  &job, &between);
+    pid = CLONE(intermediate, stacks.top(0), CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD,
+                &job, &between);
     error = errno;
     if (pid >= 0) {
       siginfo_t info;
