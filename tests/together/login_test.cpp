@@ -7,7 +7,6 @@ namespace bulkhead::test {
 namespace {
 
 constexpr CK_FLAGS READ_ONLY = CKF_SERIAL_SESSION;
-constexpr CK_FLAGS READ_WRITE = CKF_SERIAL_SESSION | CKF_RW_SESSION;
 
 // One consumer with a session on the token "one".
 struct User {

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <source_location>
 
 #include "ipc/descriptor.h"
 #include "ipc/names.h"
@@ -43,22 +42,28 @@ inline void sentence(const std::string& text) {
   ::testing::Test::RecordProperty("sentence", text);
 }
 
+/// A place in a test. (clang 14 has no std::source_location.)
+struct Where {
+  const char* file;
+  int line;
+  static constexpr Where here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
+
 using Rvs = std::vector<CK_RV>;
 
 /// Fails, with the value's name, unless it is one of those allowed.
 inline void expect(const std::string& call, CK_RV rv, const Rvs& allowed = {CKR_OK},
-                   std::source_location where = std::source_location::current()) {
+                   Where where = Where::here()) {
   if (std::find(allowed.begin(), allowed.end(), rv) != allowed.end()) return;
-  ADD_FAILURE_AT(where.file_name(), static_cast<int>(where.line()))
-      << "\n"
-      << call << ": " << ipc::returnValueName(rv);
+  ADD_FAILURE_AT(where.file, where.line) << "\n" << call << ": " << ipc::returnValueName(rv);
 }
 
 /// Fails with what happened in place of what should hold.
-inline void expect(bool holds, const std::string& otherwise,
-                   std::source_location where = std::source_location::current()) {
+inline void expect(bool holds, const std::string& otherwise, Where where = Where::here()) {
   if (holds) return;
-  ADD_FAILURE_AT(where.file_name(), static_cast<int>(where.line())) << "\n" << otherwise;
+  ADD_FAILURE_AT(where.file, where.line) << "\n" << otherwise;
 }
 
 /// Every order of n things.
@@ -107,7 +112,7 @@ class Consumer {
   /// In a forked child: what was initialised is the parent's.
   void forget() { count_ = 0; }
 
-  void initialize(std::source_location where = std::source_location::current()) {
+  void initialize(Where where = Where::here()) {
     CK_RV rv = tryInitialize();
     // Directly on a module, a library that is not the first takes this for a yes, and goes on.
     if (kind() == Kind::Direct && rv == CKR_CRYPTOKI_ALREADY_INITIALIZED) {
@@ -117,7 +122,7 @@ class Consumer {
     expect(does("C_Initialize"), rv, {CKR_OK}, where);
   }
   CK_SESSION_HANDLE open(CK_SLOT_ID slot, CK_FLAGS flags = CKF_SERIAL_SESSION | CKF_RW_SESSION,
-                         std::source_location where = std::source_location::current()) const {
+                         Where where = Where::here()) const {
     CK_SESSION_HANDLE session = CK_INVALID_HANDLE;
     expect(does("C_OpenSession"), f_->C_OpenSession(slot, flags, nullptr, nullptr, &session),
            {CKR_OK}, where);
@@ -133,7 +138,7 @@ class Consumer {
     return f_->C_GenerateRandom(session, bytes, sizeof bytes);
   }
   void works(CK_SESSION_HANDLE session, const std::string& when,
-             std::source_location where = std::source_location::current()) const {
+             Where where = Where::here()) const {
     expect(does("session " + when), random(session), {CKR_OK}, where);
   }
   std::optional<CK_STATE> state(CK_SESSION_HANDLE session) const {
@@ -183,7 +188,7 @@ class Child {
   ~Child() { await(); }
 
   pid_t pid() const { return pid_; }
-  void await(std::source_location where = std::source_location::current()) {
+  void await(Where where = Where::here()) {
     if (pid_ <= 0) return;
     std::string wrong;
     char buffer[4096];
@@ -206,8 +211,7 @@ class Child {
   Descriptor reading_;
 };
 
-inline void inChild(const std::function<void()>& check,
-                    std::source_location where = std::source_location::current()) {
+inline void inChild(const std::function<void()>& check, Where where = Where::here()) {
   Child(check).await(where);
 }
 
