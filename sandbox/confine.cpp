@@ -23,14 +23,6 @@
 namespace bulkhead::sandbox {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define BULKHEAD_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define BULKHEAD_SANITIZED 1
-#endif
-#endif
-
 // Newer than the headers: linux/prctl.h of Linux 6.3.
 constexpr int SET_MDWE = 65;
 constexpr unsigned long MDWE_REFUSE_EXEC_GAIN = 1;

@@ -11,20 +11,8 @@ namespace bulkhead::hostile {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// Whether this is built with a sanitizer that has memory and stacks of its own.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool SANITIZED = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool SANITIZED = true;
-#else
-inline constexpr bool SANITIZED = false;
-#endif
-#else
-inline constexpr bool SANITIZED = false;
-#endif
-
 using test::CapturedLog;
+using test::SANITIZED;
 
 class Rig {
  public:

@@ -335,9 +335,7 @@ TEST_F(Fork, theChildMayGoWithoutAWord) {
 }
 
 TEST_F(Fork, theChildOfABusyParentIsWell) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer's allocator may be locked for ever in the child";
-#endif
+  if (SANITIZED) GTEST_SKIP() << "a sanitizer's allocator may be locked for ever in the child";
   std::atomic<bool> done{false};
   std::vector<std::thread> callers;
   for (int i = 0; i < 3; ++i)

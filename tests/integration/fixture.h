@@ -42,6 +42,13 @@ inline constexpr const char* P11_KIT_TRUST = "/usr/lib/x86_64-linux-gnu/pkcs11/p
 inline constexpr const char* OPENSC = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so";
 inline constexpr const char* NSS_SOFTOKN = "/usr/lib/x86_64-linux-gnu/libsoftokn3.so";
 
+/// Whether this is built with a sanitizer that has memory and stacks of its own.
+#ifdef BULKHEAD_SANITIZED
+inline constexpr bool SANITIZED = true;
+#else
+inline constexpr bool SANITIZED = false;
+#endif
+
 /// Leaves the test, with the reason, where the machine has no such file.
 #define BULKHEAD_NEEDS(path)                                               \
   do {                                                                     \

@@ -351,9 +351,7 @@ TEST_F(Fork, daemonsForkTwice) {
 TEST_F(Fork, mayComeInTheMiddleOfCalls) {
   sentence(
       "Fork while other threads are in calls: the child works, and the threads' calls as well");
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer's allocator may be locked for ever in the child";
-#endif
+  if (SANITIZED) GTEST_SKIP() << "a sanitizer's allocator may be locked for ever in the child";
   begin();
   std::atomic<bool> done{false};
   std::atomic<unsigned> bad{0}, calls{0};
