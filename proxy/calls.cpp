@@ -165,7 +165,12 @@ CK_RV onSlot(Process& process, unsigned consumer, typename ipc::Line<F>::Args ar
     } else {
       std::get<0>(args) = moduleSlot;
       ipc::HostCodec codec = worker->codec();
-      return worker->call<F>(codec, args);
+      CK_RV rv = worker->call<F>(codec, args);
+      // No session here is asynchronous, whatever the module has.
+      if constexpr (F == Function::C_GetTokenInfo)
+        if (CK_TOKEN_INFO_PTR info = std::get<1>(args); rv == CKR_OK && info != nullptr)
+          info->flags &= ~CKF_ASYNC_SESSION_SUPPORTED;
+      return rv;
     }
   }
 }
