@@ -316,7 +316,16 @@ void HostCodec::mechanismAt(wire::Mechanism::Builder out, const CK_MECHANISM& me
 void HostCodec::messageParameter(Out out, const void* p, CK_ULONG length) {
   auto mechanism = out.initMechanism();
   mechanism.setType(operationMechanism);
-  parameter(mechanism.initParameter(), operationMechanism, Use::Message, p, length, 0);
+  auto in = mechanism.initParameter();
+  if (operationMechanism != CK_UNAVAILABLE_INFORMATION)
+    return parameter(in, operationMechanism, Use::Message, p, length, 0);
+  // Without an operation nothing tells what it is. That there is none is for the module to say.
+  in.setLength(length);
+  in.setPresent(p != nullptr);
+  if (p == nullptr || length == 0) return;
+  charge(length);
+  in.setShape(FLAT_IN);
+  in.initImage(static_cast<unsigned>(length));
 }
 
 void HostCodec::parameter(wire::Parameter::Builder out, CK_MECHANISM_TYPE type, Use use,
@@ -376,9 +385,11 @@ void HostCodec::structure(wire::Parameter::Builder out, const Shape& shape, cons
       // A length that is cut off with the rest of a short struct can't be read, so nothing is.
       if (size >= shape.size) pointer(value, field, p, parent, depth);
     } else if (field.kind == Kind::Handle && within(field, size) &&
-               field.direction != Direction::Out && (size < shape.size || active(field.when, p))) {
+               (size < shape.size || active(field.when, p))) {
       store(copy + field.offset,
-            object(load<CK_OBJECT_HANDLE>(p + field.offset), CKR_KEY_HANDLE_INVALID));
+            field.direction == Direction::Out
+                ? detail::UNTOUCHED
+                : object(load<CK_OBJECT_HANDLE>(p + field.offset), CKR_KEY_HANDLE_INVALID));
     }
   }
 }
@@ -395,7 +406,8 @@ void HostCodec::pointer(wire::Value::Builder out, const Field& field, const std:
     case Kind::Handle:
       return;
     case Kind::Bytes:
-      if (field.direction == Direction::Out) {
+      // A few bytes that a module writes may be those of the mark by chance: they travel instead.
+      if (field.direction == Direction::Out && n >= sizeof detail::UNTOUCHED) {
         charge(n);
         out.setRoom(n);
         return;
@@ -552,7 +564,8 @@ void HostCodec::mechanismBack(In in, const CK_MECHANISM* mechanism, Use use, CK_
 
 void HostCodec::messageParameterBack(In in, void* p, CK_ULONG length, CK_RV rv) {
   if (in.isNull()) return;
-  if (!in.isMechanism()) throw Malformed("an unasked parameter");
+  if (!in.isMechanism() || operationMechanism == CK_UNAVAILABLE_INFORMATION)
+    throw Malformed("an unasked parameter");
   parameterBack(in.getMechanism().getParameter(), operationMechanism, Use::Message, p, length, rv);
 }
 
@@ -567,6 +580,14 @@ void HostCodec::parameterBack(wire::Parameter::Reader in, CK_MECHANISM_TYPE type
   if (!writable(layout) || in.getImage().size() != length)
     throw Malformed("a change to a parameter that the module only reads");
   overwrite(p, in.getImage().begin(), length);
+}
+
+void HostCodec::handleBack(std::byte* at, const void* from, CK_RV rv) {
+  auto handle = load<CK_OBJECT_HANDLE>(from);
+  if (handle == detail::UNTOUCHED) return;
+  // Beside an error it names nothing, whatever it is.
+  if (rv == CKR_OK) handle = handles.toHost(handle);
+  overwrite(at, &handle, sizeof handle);
 }
 
 void HostCodec::structureBack(wire::Parameter::Reader in, const Shape& shape, std::byte* p,
@@ -603,8 +624,7 @@ void HostCodec::structureBack(wire::Parameter::Reader in, const Shape& shape, st
       throw Malformed("a change to what the module only reads");
     if (field.kind == Kind::HandlePointer) {
       if (value.getBytes().size() != sizeof(CK_OBJECT_HANDLE)) throw Malformed("half a handle");
-      auto handle = handles.toHost(load<CK_OBJECT_HANDLE>(value.getBytes().begin()));
-      overwrite(at, &handle, sizeof handle);
+      handleBack(at, value.getBytes().begin(), rv);
     } else {
       overwrite(at, value.getBytes().begin(), value.getBytes().size());
     }
@@ -617,8 +637,7 @@ void HostCodec::structureBack(wire::Parameter::Reader in, const Shape& shape, st
     if (in.getImage().size() == 0 || field.isPointer() || field.direction == Direction::In)
       continue;
     if (field.kind == Kind::Handle) {
-      auto handle = handles.toHost(load<CK_OBJECT_HANDLE>(image + field.offset));
-      overwrite(p + field.offset, &handle, sizeof handle);
+      handleBack(p + field.offset, image + field.offset, rv);
     } else {
       overwrite(p + field.offset, image + field.offset, field.size);
     }
@@ -632,6 +651,18 @@ void HostCodec::structureBack(wire::Parameter::Reader in, const Shape& shape, st
 // ---- worker ----
 
 namespace {
+
+// Fills the room for what a module is to write, so that it shows whether it did.
+void leaveUntouched(std::byte* at, std::uint64_t n) {
+  auto mark = reinterpret_cast<const std::byte*>(&detail::UNTOUCHED);
+  for (std::uint64_t i = 0; i < n; ++i) at[i] = mark[i % sizeof detail::UNTOUCHED];
+}
+bool untouched(const std::byte* at, std::uint64_t n) {
+  auto mark = reinterpret_cast<const std::byte*>(&detail::UNTOUCHED);
+  for (std::uint64_t i = 0; i < n; ++i)
+    if (at[i] != mark[i % sizeof detail::UNTOUCHED]) return false;
+  return true;
+}
 
 // What a worker gives out for a pointer that is not NULL but has nothing behind it.
 std::byte* nothing(Arena& arena) {
@@ -830,6 +861,7 @@ void WorkerCodec::structure(wire::Parameter::Reader in, const Shape& shape, std:
         if (value.isRoom()) {
           if (value.getRoom() > maxBytes) throw Malformed("more room than a message has");
           target = arena_.allocate(value.getRoom());
+          leaveUntouched(static_cast<std::byte*>(target), value.getRoom());
           break;
         }
         if (!value.isBytes()) throw Malformed("not bytes");
@@ -1024,11 +1056,11 @@ void WorkerCodec::structureBack(wire::Parameter::Builder out, wire::Parameter::R
       changes.push_back({index, &field, at, value.getParameters().size()});
     } else if (value.isRoom()) {
       CK_ULONG room = static_cast<CK_ULONG>(value.getRoom());
+      bool written = !untouched(at, room);
       // Where a length was written beside it, only so much of it is the module's.
       if (field.length.rule == Length::Rule::Through)
         room = std::min(room, lengthOf(field, given, nullptr));
-      bool written = std::any_of(at, at + room, [](std::byte b) { return b != std::byte{0}; });
-      if (room != 0 && (rv == CKR_OK || written)) changes.push_back({index, &field, at, room});
+      if (room != 0 && written) changes.push_back({index, &field, at, room});
     } else if (value.isBytes()) {
       auto before = value.getBytes();
       if (before.size() != 0 && std::memcmp(before.begin(), at, before.size()) != 0)

@@ -110,6 +110,7 @@ class HostCodec {
   void parameterBack(wire::Parameter::Reader, CK_MECHANISM_TYPE, Use, void*, CK_ULONG, CK_RV);
   void structureBack(wire::Parameter::Reader, const Shape&, std::byte*, CK_ULONG size,
                      const std::byte* parent, CK_RV);
+  void handleBack(std::byte* at, const void* from, CK_RV);
   void charge(std::uint64_t bytes);
 
   std::uint64_t charged_ = 0;  // bytes of the caller's in the request

@@ -68,6 +68,41 @@ TEST(Codec, AVendorsParameterIsRefusedUnlessItIsFlat) {
   EXPECT_EQ(refusal<F>(open, call.args), CKR_OK);
 }
 
+// Whether there is an operation the module knows; what the parameter would mean nobody does, so
+// nothing of it travels.
+TEST(Codec, AMessageWithoutAnOperationIsForTheModuleToRefuse) {
+  static CK_ULONG given = 0;
+  auto module = [](CK_SESSION_HANDLE, CK_VOID_PTR parameter, CK_ULONG length, CK_BYTE_PTR,
+                   CK_ULONG) -> CK_RV {
+    given = length;
+    auto bytes = static_cast<CK_BYTE*>(parameter);
+    EXPECT_EQ(std::count(bytes, bytes + length, 0), static_cast<long>(length));
+    bytes[0] = 1;
+    return CKR_OPERATION_NOT_INITIALIZED;
+  };
+  CK_BYTE iv[12];
+  CK_GCM_MESSAGE_PARAMS params{iv, sizeof iv, 0, CKG_NO_GENERATE, iv, 96};
+  HostCodec host;
+  EXPECT_EQ(throughCodec<Function::C_EncryptMessageBegin>(
+                host, {1, &params, sizeof params, nullptr, 0}, +module),
+            CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(given, sizeof params);
+  EXPECT_EQ(params.pIv, iv);
+}
+
+// Nor does a worker write to what it was not told of.
+TEST(Codec, AChangeToAParameterWithoutAnOperationIsNotBelieved) {
+  CK_ULONG parameter[6] = {};
+  HostCodec host;
+  ipc::Line<Function::C_EncryptMessageBegin>::Args args{1, parameter, sizeof parameter, nullptr, 0};
+  capnp::MallocMessageBuilder reply;
+  auto root = reply.initRoot<ipc::wire::Reply>();
+  auto values = root.initValues(ipc::PassesOf<Function::C_EncryptMessageBegin>::VALUES);
+  values[1].initMechanism().initParameter().initImage(sizeof parameter);
+  EXPECT_THROW((void)ipc::decodeReply<Function::C_EncryptMessageBegin>(host, root.asReader(), args),
+               ipc::Malformed);
+}
+
 TEST(Codec, HandlesOfADeadWorkerReachNoModule) {
   Scenario s;
   s.function = Function::C_GetObjectSize;

@@ -331,6 +331,15 @@ TEST_P(EveryLayer, EveryShapeInEveryKindOfCall) {
   everyShape<Function::C_UnwrapKeyAuthenticated>();
 }
 
+// What the module did not write is as it was, also where the caller had left it to chance.
+TEST_P(EveryLayer, WhatAModuleLeavesAloneInAParameterStaysAsItWas) {
+  Layer layer = reach(GetParam(), "mirror-3.2");
+  for (Scenario s : shapesOf<Function::C_DeriveKey>(31, 2)) {
+    if (testing::Test::HasFailure()) return;
+    for (s.idle = 1; s.idle <= 2; ++s.idle) mirrored<Function::C_DeriveKey>(layer, s);
+  }
+}
+
 // A length that is not the struct's: what is there arrives, and nothing is followed too far.
 TEST_P(EveryLayer, AStructMayBeCutOrLonger) {
   Layer layer = reach(GetParam(), "mirror-3.2");

@@ -56,7 +56,8 @@ struct Scenario {
   Variant variant = Variant::Full;
   std::int8_t cut = 0;    ///< the parameter's length is that of the struct plus this
   std::uint8_t lies = 0;  ///< the module says that it wrote more than there was room for
-  std::uint8_t nothing[5] = {};
+  std::uint8_t idle = 0;  ///< 1: the module leaves the parameter alone; 2: every other handle in it
+  std::uint8_t nothing[4] = {};
 
   static constexpr std::uint64_t MAGIC = 0x726f7272696d2121;
   static constexpr std::uint16_t FLAT = 0xffff;
@@ -692,7 +693,9 @@ class Writer {
   Writer(const Scenario& scenario, const Place& place)
       : dice_(scenario.seed * 31 + static_cast<unsigned>(scenario.function)),
         place_(place),
-        lies_(scenario.lies != 0) {}
+        lies_(scenario.lies != 0),
+        idle_(scenario.idle),
+        fails_(scenario.returnValue != CKR_OK) {}
 
   CK_ULONG need() const { return need_; }
   void need(CK_ULONG n) { need_ = n; }
@@ -734,7 +737,7 @@ class Writer {
   }
 
   void parameter(CK_MECHANISM_TYPE type, Use use, void* p, CK_ULONG length) {
-    if (p == nullptr || length == 0) return;
+    if (p == nullptr || length == 0 || idle_ == 1) return;
     Layout layout = ipc::layoutOf(type, use, p, length);
     if (layout.kind == Layout::Kind::Shaped) {
       if (length >= layout.shape->size)
@@ -757,7 +760,8 @@ class Writer {
       if (f.kind == Kind::Nested) {
         for (CK_ULONG i = 0; i < n; ++i) structure(*f.shape, p + i * f.shape->size, image);
       } else if (f.kind == Kind::HandlePointer) {
-        object(p);
+        // That is how a module says which of the keys could not be made.
+        fails_ ? store(p, CK_OBJECT_HANDLE{CK_INVALID_HANDLE}) : object(p);
       } else if (f.length.rule == Length::Rule::Through) {
         bytes(p, lies_ ? n : n / 2);
         store(load<std::byte*>(image + f.length.value), lengthOf(n));
@@ -768,7 +772,7 @@ class Writer {
     for (const Field& f : shape.fields) {
       if (f.direction == Direction::In) continue;
       if (f.kind == Kind::Handle) {
-        object(image + f.offset);
+        if (idle_ != 2 || ++handles_ % 2 == 0) object(image + f.offset);
       } else if (f.kind == Kind::Number) {
         bool length = false;
         for (const Field& other : shape.fields)
@@ -789,7 +793,10 @@ class Writer {
   Dice dice_;
   Place place_;
   bool lies_;
+  std::uint8_t idle_;
+  bool fails_;
   CK_ULONG need_ = 20;
+  unsigned handles_ = 0;
 };
 
 // ---- roles ----
@@ -1304,7 +1311,8 @@ constexpr bool hasRole() {
   }(std::type_identity<typename ipc::Line<F>::Roles>{});
 }
 
-inline constexpr CK_RV VALUES[] = {CKR_OK, CKR_DEVICE_ERROR, 0xdeadbeef, CKR_BUFFER_TOO_SMALL};
+inline constexpr CK_RV VALUES[] = {CKR_OK, CKR_DEVICE_ERROR, 0xfeedfacedeadbeef,
+                                   CKR_BUFFER_TOO_SMALL};
 
 /// Calls of one function: every way to give its arguments, with so many seeds each, and with what
 /// mechanisms make of them.
