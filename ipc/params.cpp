@@ -88,12 +88,13 @@ namespace shape {
 
 // Inside SHAPE, F(field) names a field of the struct being described.
 #define F(m) at(#m, offsetof(T, m), sizeof(std::declval<T&>().m))
-#define SHAPE(S, ...)                         \
+#define SHAPE(S, ...) SHAPE_OF(S, ::S, #S, __VA_ARGS__)
+#define SHAPE_OF(S, STRUCT, name, ...)        \
   namespace fields_of_##S {                   \
-    using T = ::S;                            \
+    using T = STRUCT;                         \
     constexpr Field fields[] = {__VA_ARGS__}; \
   }                                           \
-  constexpr Shape S = {#S, sizeof(::S), fields_of_##S::fields};
+  constexpr Shape S = {name, sizeof(STRUCT), fields_of_##S::fields};
 
 // clang-format off
 
@@ -722,8 +723,6 @@ SHAPE(CK_HASH_SIGN_ADDITIONAL_CONTEXT,
       number(F(ulContextLen)),
       number(F(hash)))
 
-// clang-format on
-
 // The layout that Cryptoki 2.30 gave AES-GCM, still in use: no ulIvBits.
 struct GCM_PARAMS_2_30_STRUCT {
   CK_BYTE_PTR pIv;
@@ -732,15 +731,16 @@ struct GCM_PARAMS_2_30_STRUCT {
   CK_ULONG ulAADLen;
   CK_ULONG ulTagBits;
 };
-namespace fields_of_GCM_PARAMS_2_30 {
-using T = GCM_PARAMS_2_30_STRUCT;
-constexpr Field fields[] = {bytes(F(pIv), by(F(ulIvLen)), InOut), number(F(ulIvLen)),
-                            bytes(F(pAAD), by(F(ulAADLen))), number(F(ulAADLen)),
-                            number(F(ulTagBits))};
-}  // namespace fields_of_GCM_PARAMS_2_30
-constexpr Shape GCM_PARAMS_2_30 = {"CK_GCM_PARAMS (2.30)", sizeof(GCM_PARAMS_2_30_STRUCT),
-                                   fields_of_GCM_PARAMS_2_30::fields};
+SHAPE_OF(GCM_PARAMS_2_30, GCM_PARAMS_2_30_STRUCT, "CK_GCM_PARAMS (2.30)",
+      bytes(F(pIv), by(F(ulIvLen)), InOut),
+      number(F(ulIvLen)),
+      bytes(F(pAAD), by(F(ulAADLen))),
+      number(F(ulAADLen)),
+      number(F(ulTagBits)))
 
+// clang-format on
+
+#undef SHAPE_OF
 #undef SHAPE
 #undef F
 }  // namespace shape
