@@ -61,6 +61,12 @@ bool active(const Condition& when, const std::byte* image) {
   return false;
 }
 
+// Whether this is no pointer: NULL, or a number of a struct that was taken for another. There is no
+// memory in the first page.
+bool leadsNowhere(const std::byte* at) {
+  return reinterpret_cast<std::uintptr_t>(at) < 4096;
+}
+
 // How much the pointer field points to, by the struct as its owner sees it.
 CK_ULONG lengthOf(const Field& field, const std::byte* image, const std::byte* parent) {
   const Length& length = field.length;
@@ -76,7 +82,7 @@ CK_ULONG lengthOf(const Field& field, const std::byte* image, const std::byte* p
       return number(length.value) != 0 ? number(length.value) : wholeBytes(number(length.other));
     case Length::Rule::Through: {
       auto at = load<const std::byte*>(image + length.value);
-      return at == nullptr ? 0 : load<CK_ULONG>(at);
+      return leadsNowhere(at) ? 0 : load<CK_ULONG>(at);
     }
     case Length::Rule::ParentBits:
       return parent == nullptr ? 0 : wholeBytes(load<CK_ULONG>(parent + length.value));
@@ -398,7 +404,7 @@ void HostCodec::pointer(wire::Value::Builder out, const Field& field, const std:
                         const std::byte* parent, unsigned depth) {
   if (!active(field.when, image) && field.kind != Kind::BytesOrHandle) return;
   auto at = load<const std::byte*>(image + field.offset);
-  if (at == nullptr) return;
+  if (leadsNowhere(at)) return;
   CK_ULONG n = lengthOf(field, image, parent);
 
   switch (field.kind) {

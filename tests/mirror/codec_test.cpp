@@ -103,6 +103,22 @@ TEST(Codec, AChangeToAParameterWithoutAnOperationIsNotBelieved) {
                ipc::Malformed);
 }
 
+// C_MessageEncryptInit with the struct of C_EncryptInit, which has the same size: modules that
+// don't look at it take it. A length of it is where a pointer would be.
+TEST(Codec, ANumberWhereAPointerBelongsIsNotFollowed) {
+  CK_BYTE iv[12] = {}, associated[20] = {};
+  CK_GCM_PARAMS params{iv, sizeof iv, 96, associated, sizeof associated, 128};
+  static_assert(sizeof params == sizeof(CK_GCM_MESSAGE_PARAMS));
+  CK_MECHANISM mechanism{CKM_AES_GCM, &params, sizeof params};
+  HostCodec host;
+  auto module = [](CK_SESSION_HANDLE, CK_MECHANISM_PTR m, CK_OBJECT_HANDLE) -> CK_RV {
+    EXPECT_EQ(load<CK_GCM_MESSAGE_PARAMS>(m->pParameter).pTag, nullptr);
+    return CKR_OK;
+  };
+  EXPECT_EQ(throughCodec<Function::C_MessageEncryptInit>(host, {1, &mechanism, 2}, +module),
+            CKR_OK);
+}
+
 TEST(Codec, HandlesOfADeadWorkerReachNoModule) {
   Scenario s;
   s.function = Function::C_GetObjectSize;
