@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 
 #include "layers.h"
@@ -253,6 +255,11 @@ void mirrored(const Layer& layer, Scenario s) {
   EXPECT_EQ(call.memory.difference(wanted.memory), "");
 }
 
+bool isFlat(const Shape& shape) {
+  return std::none_of(shape.fields.begin(), shape.fields.end(),
+                      [](const Field& f) { return f.isPointer() || f.kind == Kind::Handle; });
+}
+
 // Whether a pointer is there whose length the module writes.
 bool hasRoomToLieAbout(const Shape& shape, const std::byte* image) {
   if (image == nullptr) return false;
@@ -329,6 +336,15 @@ TEST_P(EveryLayer, EveryShapeInEveryKindOfCall) {
   everyShape<Function::C_EncryptMessage>();
   everyShape<Function::C_WrapKey>();
   everyShape<Function::C_UnwrapKeyAuthenticated>();
+}
+
+// Those that have no pointers travel as they lie there, whatever mechanism they are for.
+TEST_P(EveryLayer, EveryStructWithoutPointers) {
+  Layer layer = reach(GetParam(), "mirror-3.2");
+  Scenario s;
+  s.mechanism = CKM_RSA_PKCS_PSS;
+  for (s.shape = 0; s.shape < ipc::shapes().size(); ++s.shape)
+    if (isFlat(*ipc::shapes()[s.shape])) mirrored<Function::C_SignInit>(layer, s);
 }
 
 // What the module did not write is as it was, also where the caller had left it to chance.
@@ -434,6 +450,28 @@ TEST_P(EveryLayer, AModuleThatLiesAboutALengthInAParameterIsNotBelieved) {
     EXPECT_TRUE(logs("C_DeriveKey has a success that claims more than there was room for"))
         << product().logged();
   }
+}
+
+// What the calls above are made from: a new struct is among them by being there.
+TEST(EveryStruct, IsInACall) {
+  std::set<std::string> missing;
+  for (const Shape* shape : ipc::shapes())
+    if (!isFlat(*shape)) missing.insert(shape->name);
+  std::function<void(const Shape&)> seen = [&](const Shape& shape) {
+    missing.erase(shape.name);
+    for (const Field& f : shape.fields)
+      if (f.shape != nullptr) seen(*f.shape);
+  };
+  for (Use use : {Use::Operation, Use::Message, Use::Wrap, Use::AuthenticatedWrap})
+    for (bool can : {true, false})
+      for (const Reached& one : reached(use, can)) seen(*ipc::shapes()[one.shape]);
+  for (CK_MECHANISM_TYPE type : structuredSignatures()) seen(*ipc::signatureOf(type));
+  EXPECT_EQ(missing, (std::set<std::string>{
+                         "CK_AES_GCM_PARAMS", "CK_AES_CCM_PARAMS",      // others' second names
+                         "CK_SSL3_RANDOM_DATA", "CK_WTLS_RANDOM_DATA",  // lie within others
+                         "CK_ECDH2_DERIVE_PARAMS",  // no mechanism of the standard has it
+                         "CK_ASYNC_DATA",           // of functions that are refused
+                     }));
 }
 
 // ---- the proxy's own ----
