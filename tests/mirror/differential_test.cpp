@@ -92,6 +92,7 @@ class Differential : public testing::Test {
     if (shipped != nullptr) policies += std::string(":") + shipped;
     ::setenv("BULKHEAD_MODULES", (directory / "modules").c_str(), 1);
     ::setenv("BULKHEAD_POLICIES", policies.c_str(), 1);
+    ::setenv("BULKHEAD_LOG", "warning", 1);
     start(direct, module, directory / "direct/softhsm2.conf", true);
     start(proxied, proxy, directory / "proxied/softhsm2.conf", !onOpenCryptoki());
   }
@@ -243,7 +244,7 @@ TEST_F(Differential, ThousandsOfCalls) {
 
   for (int step = 0; step < 3000 && !HasFailure(); ++step) {
     std::string what = "seed " + std::to_string(seed) + " step " + std::to_string(step) + " kind ";
-    CK_ULONG kind = below(10);
+    CK_ULONG kind = below(12);
     what += std::to_string(kind);
     CK_ULONG way = below(6);
     CK_ULONG room = below(100);
@@ -287,6 +288,8 @@ TEST_F(Differential, ThousandsOfCalls) {
                             {CKA_ENCRYPT, &yes, 1},
                             {CKA_DECRYPT, &yes, 1},
                             {CKA_SIGN, &yes, 1},
+                            {CKA_WRAP, &yes, 1},
+                            {CKA_UNWRAP, &yes, 1},
                             attribute(CKA_VALUE, content)});
         });
         break;
@@ -337,20 +340,51 @@ TEST_F(Differential, ThousandsOfCalls) {
         break;
       }
       case 5:
-      case 6: {  // ciphers, with whatever object as the key
+      case 6: {  // ciphers, in one call and in pieces, with whatever object as the key
         static constexpr CK_MECHANISM_TYPE TYPES[] = {CKM_AES_ECB, CKM_AES_CBC, CKM_AES_CBC_PAD,
-                                                      CKM_AES_CTR};
+                                                      CKM_AES_CTR, CKM_AES_GCM};
         Bytes iv = random(below(10) == 0 && !careful ? below(20) : 16);
-        CK_MECHANISM m{TYPES[below(3)], iv.data(), iv.size()};
+        Bytes associated = random(below(40));
+        CK_AES_CTR_PARAMS counter{128, {}};
+        std::copy(iv.begin(), iv.end(), counter.cb);
+        CK_GCM_PARAMS gcm{iv.data(), 12, 96, associated.data(), associated.size(), 128};
+        // openCryptoki has the layout of Cryptoki 2.30.
+        struct {
+          CK_BYTE_PTR iv;
+          CK_ULONG ivLength;
+          CK_BYTE_PTR associated;
+          CK_ULONG associatedLength, tagBits;
+        } old{iv.data(), 12, associated.data(), associated.size(), 128};
+        CK_MECHANISM m{TYPES[below(std::size(TYPES))], iv.data(), iv.size()};
         if (m.mechanism == CKM_AES_ECB) m.pParameter = nullptr, m.ulParameterLen = 0;
+        if (m.mechanism == CKM_AES_CTR) m.pParameter = &counter, m.ulParameterLen = sizeof counter;
+        bool hasGcm = m.mechanism == CKM_AES_GCM;
+        if (hasGcm) {
+          iv.resize(12);
+          m.pParameter = careful ? static_cast<void*>(&old) : &gcm;
+          m.ulParameterLen = careful ? sizeof old : sizeof gcm;
+          gcm.pIv = old.iv = iv.data();
+        }
         Bytes in = random(below(3) == 0 && !careful ? below(100) : 16 * below(8));
         bool decrypt = below(3) == 0;
         if (careful && decrypt && m.mechanism == CKM_AES_CBC_PAD) m.mechanism = CKM_AES_CBC;
+        std::vector<CK_ULONG> pieces;
+        if (below(3) == 0 && !careful)
+          for (CK_ULONG n = 1 + below(4); n != 0; --n) pieces.push_back(below(40));
         both(what, [&](Side& s) {
           CK_RV rv = decrypt ? s.f->C_DecryptInit(s.session, &m, object(s))
                              : s.f->C_EncryptInit(s.session, &m, object(s));
-          return hex(rv) + " " +
-                 produce(s, decrypt ? s.f->C_Decrypt : s.f->C_Encrypt, in, way, room);
+          std::string outcome = hex(rv) + " " + hex(iv, iv.size()) + " ";
+          if (pieces.empty())
+            return outcome + produce(s, decrypt ? s.f->C_Decrypt : s.f->C_Encrypt, in, way, room);
+          auto update = decrypt ? s.f->C_DecryptUpdate : s.f->C_EncryptUpdate;
+          for (CK_ULONG size : pieces)
+            outcome += produce(s, update, Bytes(size, 0x5c), way, room) + " ";
+          Bytes out(100, 0xee);
+          CK_ULONG n = out.size();
+          rv = decrypt ? s.f->C_DecryptFinal(s.session, out.data(), &n)
+                       : s.f->C_EncryptFinal(s.session, out.data(), &n);
+          return outcome + hex(rv) + " " + hex(n) + " " + hex(out, out.size());
         });
         break;
       }
@@ -387,6 +421,50 @@ TEST_F(Differential, ThousandsOfCalls) {
             total += n;
           }
           return outcome + " " + hex(total) + " " + hex(s.f->C_FindObjectsFinal(s.session));
+        });
+        break;
+      }
+      case 9: {  // keys wrapped by keys, and unwrapped
+        static constexpr CK_MECHANISM_TYPE TYPES[] = {CKM_AES_KEY_WRAP, CKM_AES_KEY_WRAP_PAD};
+        CK_MECHANISM m{TYPES[below(2)], nullptr, 0};
+        CK_ULONG other = direct.objects.empty() ? 0 : below(direct.objects.size());
+        Bytes cls = value<CK_OBJECT_CLASS>(CKO_SECRET_KEY);
+        Bytes type = value<CK_KEY_TYPE>(CKK_GENERIC_SECRET);
+        both(what, [&](Side& s) {
+          if (s.objects.empty()) return std::string();
+          Bytes wrapped(300, 0xee);
+          CK_ULONG n = way == 1 ? room % 20 : wrapped.size();
+          CK_RV rv = s.f->C_WrapKey(s.session, &m, object(s), s.objects[other],
+                                    way == 0 ? nullptr : wrapped.data(), &n);
+          std::string outcome = hex(rv) + " " + hex(n) + " " + hex(wrapped, wrapped.size());
+          if (rv != CKR_OK || way == 0) return outcome;
+          std::vector<CK_ATTRIBUTE> key = {attribute(CKA_CLASS, cls),
+                                           attribute(CKA_KEY_TYPE, type),
+                                           {CKA_TOKEN, &no, 1},
+                                           {CKA_SENSITIVE, &no, 1},
+                                           {CKA_EXTRACTABLE, &yes, 1}};
+          CK_OBJECT_HANDLE back = 0;
+          if (way == 5) wrapped[3] ^= 1;
+          rv = s.f->C_UnwrapKey(s.session, &m, object(s), wrapped.data(), n, key.data(), key.size(),
+                                &back);
+          if (rv == CKR_OK) s.objects.push_back(back);
+          return outcome + " " + hex(rv);
+        });
+        break;
+      }
+      case 10: {  // copies, and what is changed in them
+        Bytes label = text("data " + std::to_string(below(7)));
+        both(what, [&](Side& s) {
+          CK_ATTRIBUTE renamed = attribute(CKA_LABEL, label);
+          CK_OBJECT_HANDLE copy = 0;
+          CK_RV rv = s.f->C_CopyObject(s.session, object(s), &renamed, way == 0 ? 0 : 1, &copy);
+          std::string outcome = hex(rv);
+          if (rv == CKR_OK) {
+            s.objects.push_back(copy);
+            renamed.type = way == 1 ? CKA_CLASS : CKA_LABEL;
+            outcome += " " + hex(s.f->C_SetAttributeValue(s.session, copy, &renamed, 1));
+          }
+          return outcome;
         });
         break;
       }
