@@ -76,25 +76,26 @@ rpm_whose() {
   echo "$info"
   [[ $info = *"$1"* ]] || fail "this is not $1"
 }
-rpm_snapshot() { in_tree "$target" find / -xdev \( -path /rpm -o -path /proc -o -path /var \) -prune -o ! -type d -print | sort; }
+rpm_snapshot() { in_tree "$target" find / -xdev \( -path /rpms -o -path /proc -o -path /var \) -prune -o ! -type d -print | sort; }
 # Into the tree where the Debian packages were, for the libraries that are there.
 rpm_installs() {
   local files=() name
   apt "$target" install rpm
   purge_all
+  in_tree "$target" sh -c 'rpm -qa | xargs -r rpm --force-debian -e --nodeps'
   p11kit 1
   p11kit 2
-  rm -rf "$target/rpm"
-  cp -r "$builder/rpm/RPMS" "$target/rpm"
-  in_rpm -i --nodeps /rpm/noarch/p11-kit-1-1.noarch.rpm
+  rm -rf "$target/rpms"
+  cp -r "$builder/rpm/RPMS" "$target/rpms"
+  in_rpm -i --nodeps /rpms/noarch/p11-kit-1-1.noarch.rpm
   rpm_whose 'PKCS#11 Kit'
   rpm_snapshot >"$place/rpm-before"
-  for name in "${rpm_names[@]}"; do files+=("/$(cd "$target" && ls rpm/*/"$name"-[0-9]*.rpm)"); done
+  for name in "${rpm_names[@]}"; do files+=("/$(cd "$target" && ls rpms/*/"$name"-[0-9]*.rpm)"); done
   in_rpm -i --nodeps "${files[@]}"
   in_rpm -V --nodeps "${rpm_names[@]}"
   rpm_whose bulkhead
   in_tree "$target" bulkheadctl try softhsm2
-  in_rpm -U --nodeps /rpm/noarch/p11-kit-2-1.noarch.rpm
+  in_rpm -U --nodeps /rpms/noarch/p11-kit-2-1.noarch.rpm
   rpm_whose bulkhead
   in_rpm -U --nodeps --force "${files[@]}"
   rpm_whose bulkhead
