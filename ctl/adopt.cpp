@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// `adopt` and `release`: p11-kit shows a module with `enable-in: bulkhead` to nobody but bulkhead.
-// The key goes into a file of the module's name in the administrator's directory, whose keys
-// p11-kit takes before the package's. A file of ours is known by its first line, and an addition to
-// the operator's file by the line before it; nothing else is ever changed or removed.
+// `adopt` and `release`: p11-kit shows a module with `enable-in: bulkhead` to nobody but bulkhead,
+// and shows bulkhead in its place, by a .module file whose `x-init-reserved` has bulkhead leave out
+// what p11-kit shows itself. So a token is seen once, whichever modules are adopted, and while that
+// is being done: bulkhead's file is the first to be made and the last to be removed.
+//
+// The keys go into files in the administrator's directory, which p11-kit takes before the
+// package's. A file of ours is known by its first line, and an addition to the operator's file by
+// the line before it; nothing else is ever changed or removed.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
+#include <sstream>
 
 #include "ctl/commands.h"
 #include "ctl/modules.h"
@@ -31,6 +38,9 @@ constexpr std::string_view ADDED_TO_OPEN_END =
     "\n# Added by bulkheadctl adopt to a file without a line break at its end; bulkheadctl release "
     "removes these two lines.\n";
 constexpr std::string_view KEY = "enable-in: bulkhead\n";
+// In the file that was the first in a directory which adopt made as well.
+constexpr std::string_view DIRECTORY = "# Made with it: ";
+constexpr const char* UNFINISHED = ".bulkheadctl.new";
 
 struct Step {
   std::string module;
@@ -38,22 +48,38 @@ struct Step {
   std::string action;  // created, extended, removed, restored; or why nothing was done
   bool done = false;
   bool failed = false;
+
+  Step& fail(const std::string& why) {
+    action = why;
+    done = false;
+    failed = true;
+    return *this;
+  }
 };
 
-// Replaces a file in one step, so that nobody ever reads half of it, and keeps its owner and mode.
-Result<void> replace(const std::string& path, const std::string& text) {
-  std::string real = path;
+// A link stays a link.
+Result<std::string> resolved(const std::string& path) {
   std::error_code error;
-  // A link stays a link.
-  if (fs::is_symlink(fs::symlink_status(path, error))) {
-    real = fs::canonical(path, error).string();
-    if (error) return Error{"resolve", error.value(), path};
-  }
+  if (!fs::is_symlink(fs::symlink_status(path, error))) return path;
+  std::string real = fs::canonical(path, error).string();
+  if (error) return Error{"resolve", error.value(), path};
+  return real;
+}
+
+// Where a file's new text is until it takes its place. Neither p11-kit nor bulkhead reads a file
+// whose name begins with a dot; one that is there already was left by somebody who was interrupted.
+std::string unfinished(const std::string& real) {
+  std::string path = (fs::path(real).parent_path() / UNFINISHED).string();
+  (void)::unlink(path.c_str());
+  return path;
+}
+
+// Replaces a file in one step, so that nobody ever reads half of it, and keeps its owner and mode.
+Result<void> replace(const std::string& real, const std::string& text) {
   struct stat before {};
   bool there = ::stat(real.c_str(), &before) == 0;
-  // Neither p11-kit nor bulkhead reads a file whose name begins with a dot.
-  std::string beside = (fs::path(real).parent_path() / ".bulkheadctl.XXXXXX").string();
-  Descriptor file(::mkostemp(beside.data(), O_CLOEXEC));
+  std::string beside = unfinished(real);
+  Descriptor file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file) return systemError("create a file in", fs::path(real).parent_path().string());
   auto write = [&]() -> Result<void> {
     if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
@@ -72,29 +98,104 @@ Result<void> replace(const std::string& path, const std::string& text) {
   return written;
 }
 
-// What the file's text becomes with the key; nothing to do when it is there already.
-std::string withKey(const std::string& text) {
-  if (text.empty() || text.ends_with('\n')) return text + std::string(ADDED) + std::string(KEY);
-  return text + std::string(ADDED_TO_OPEN_END) + std::string(KEY);
+// The directory of the files, of which there is one adopt or release at a time.
+class Place {
+ public:
+  explicit Place(std::string path) : path_(std::move(path)) {}
+
+  const std::string& path() const { return path_; }
+  std::string fileOf(const std::string& module) const { return path_ + "/" + module + ".module"; }
+
+  // With `make`, makes what of it is not there; else that is nothing to lock.
+  Result<void> lock(bool make) {
+    std::vector<fs::path> missing;
+    std::error_code error;
+    if (make)
+      for (fs::path one = path_; !one.empty() && !fs::exists(one, error); one = one.parent_path())
+        missing.push_back(one);
+    for (auto one = missing.rbegin(); one != missing.rend(); ++one) {
+      if (::mkdir(one->c_str(), 0755) == 0)
+        made_.insert(made_.begin(), one->string());
+      else if (errno != EEXIST)
+        return systemError("mkdir", one->string());
+    }
+    lock_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!lock_ && errno == ENOENT && !make) return {};
+    if (!lock_) return systemError("open", path_);
+    if (::flock(lock_.get(), LOCK_EX) != 0) return systemError("lock", path_);
+    (void)unfinished(path_ + "/any");
+    return {};
+  }
+
+  // The directories that lock() made, the innermost first, as the file of a module remembers them.
+  std::string remembered() {
+    std::string text;
+    for (const std::string& one : made_) text += std::string(DIRECTORY) + one + "\n";
+    made_.clear();
+    return text;
+  }
+
+ private:
+  std::string path_;
+  Descriptor lock_;
+  std::vector<std::string> made_;
+};
+
+std::string withKeys(const std::string& text, const std::string& keys) {
+  if (text.empty() || text.ends_with('\n')) return text + std::string(ADDED) + keys;
+  return text + std::string(ADDED_TO_OPEN_END) + keys;
 }
 
-// What it was before adopt, or nothing where it holds nothing of ours.
-std::optional<std::string> withoutKey(const std::string& text) {
+constexpr std::string_view MODULE = "module: ";
+
+// The line by which p11-kit loads bulkhead.
+bool showsBulkhead(std::string_view line) {
+  if (!line.starts_with(MODULE)) return false;
+  line.remove_prefix(MODULE.size());
+  return isBulkhead({{"module", std::string(line.substr(0, line.find('\n')))}});
+}
+
+// A line that adopt writes after one of its marks.
+bool isOurs(std::string_view line) {
+  return line == KEY || line.starts_with(DIRECTORY) || showsBulkhead(line);
+}
+
+// A file's text taken apart.
+struct Parts {
+  std::string ours;    // the lines between a mark and what follows them
+  std::string theirs;  // what the file was before, with what was added since
+  bool created = false;
+};
+
+// Nothing where the file holds nothing of ours.
+std::optional<Parts> partsOf(const std::string& text) {
+  auto oursFrom = [&](std::size_t begin, bool all) {
+    std::size_t at = begin;
+    while (at < text.size()) {
+      std::size_t end = text.find('\n', at);
+      end = end == std::string::npos ? text.size() : end + 1;
+      if (!isOurs(std::string_view(text).substr(at, end - at))) break;
+      at = end;
+      if (!all) break;
+    }
+    return text.substr(begin, at - begin);
+  };
+  if (text.starts_with(OURS)) {
+    std::string ours = oursFrom(OURS.size(), true);
+    return Parts{ours, text.substr(OURS.size() + ours.size()), true};
+  }
   for (std::string_view mark : {ADDED_TO_OPEN_END, ADDED}) {
-    std::string added = std::string(mark) + std::string(KEY);
-    auto at = text.find(added);
+    std::size_t at = text.find(mark);
     if (at == std::string::npos) continue;
     if (mark == ADDED && at != 0 && text[at - 1] != '\n') continue;
+    std::string ours = oursFrom(at + mark.size(), false);
+    if (ours.empty()) continue;
+    std::string after = text.substr(at + mark.size() + ours.size());
     // Lines that the operator added since then must not join the one before.
-    bool last = at + added.size() == text.size();
-    std::string between = mark == ADDED_TO_OPEN_END && !last ? "\n" : "";
-    return text.substr(0, at) + between + text.substr(at + added.size());
+    bool joins = mark == ADDED_TO_OPEN_END && !after.empty();
+    return Parts{ours, text.substr(0, at) + (joins ? "\n" : "") + after, false};
   }
   return std::nullopt;
-}
-
-bool isOurs(const std::string& text) {
-  return text == std::string(OURS) + std::string(KEY);
 }
 
 // Only names that p11-kit takes for a module's and that stay in the directory.
@@ -102,91 +203,116 @@ bool isModuleName(const std::string& name) {
   return !name.empty() && name.front() != '.' && name.find('/') == std::string::npos;
 }
 
-Step adoptOne(const std::string& directory, const std::string& name,
-              const std::map<std::string, std::string>& values, bool dryRun) {
-  std::string path = directory + "/" + name + ".module";
-  Step step{name, path, {}};
-  auto fail = [&](const std::string& why) {
-    step.action = why;
-    step.failed = true;
+using Values = std::map<std::string, std::string>;
+
+// Adds the keys to a module's file, which is made where there is none.
+Step add(Place& place, const std::string& name, const std::string& keys, bool dryRun) {
+  Step step{name, place.fileOf(name), {}};
+  auto real = resolved(step.file);
+  if (!real) return step.fail(real.error().message());
+  auto text = readText(*real);
+  if (!text && text.error().code != ENOENT) return step.fail(text.error().message());
+  if (text && partsOf(*text)) {
+    step.action = "adopted already";
     return step;
-  };
-  if (!isModuleName(name)) return fail("no name of a module");
-  std::error_code error;
-  bool there = fs::exists(fs::symlink_status(path, error));
-  std::string text;
-  if (there) {
-    auto read = readText(path);
-    if (!read) return fail(read.error().message());
-    text = *read;
-    if (isOurs(text) || withoutKey(text)) {
-      step.action = "adopted already";
-      return step;
-    }
   }
+  step.action = text ? "extended" : "created";
+  step.done = true;
+  if (dryRun) return step;
+  auto written =
+      replace(*real, text ? withKeys(*text, keys) : std::string(OURS) + place.remembered() + keys);
+  if (!written) return step.fail(written.error().message());
+  return step;
+}
+
+// Hides a module from everybody but bulkhead.
+Step hide(Place& place, const std::string& name, const Values& values, bool dryRun) {
+  Step step{name, place.fileOf(name), {}};
+  if (!isModuleName(name)) return step.fail("no name of a module");
+  auto text = readText(step.file);
+  bool already = text && partsOf(*text);
   // Somebody chose who sees this module; with our key everybody that goes through bulkhead would.
   for (const char* key : {"enable-in", "disable-in"}) {
     auto set = values.find(key);
-    if (set == values.end()) continue;
+    if (set == values.end() || already) continue;
     if (set->first == "enable-in" && set->second == "bulkhead") {
       step.action = "shown to bulkhead only, without a doing of adopt";
       return step;
     }
-    return fail(
+    return step.fail(
         fmt::format("it has '{}: {}', which adopting would undo; add bulkhead to enable-in "
                     "by hand, or remove that key first",
                     key, set->second));
   }
-  step.action = there ? "extended" : "created";
-  step.done = true;
-  if (dryRun) return step;
-  if (!there) fs::create_directories(directory, error);
-  if (error) return fail(Error{"mkdir", error.value(), directory}.message());
-  auto written = replace(path, there ? withKey(text) : std::string(OURS) + std::string(KEY));
-  if (!written) {
-    step.done = false;
-    return fail(written.error().message());
+  return add(place, name, std::string(KEY), dryRun);
+}
+
+// Makes p11-kit show bulkhead, which then leaves out what p11-kit shows itself. In this directory,
+// whatever others have: who undoes what was done there doesn't know of this one.
+std::vector<Step> showBulkhead(Place& place, const Inventory& inventory, bool dryRun) {
+  auto keys = [](const std::string& module) { return std::string(MODULE) + module + "\n"; };
+  std::string installed = adoptedModuleFile();
+  std::error_code error;
+  if (!fs::exists(installed, error))
+    return {Step{"bulkhead", place.fileOf("bulkhead"), {}}.fail(installed + " is not there")};
+  std::vector<Step> steps;
+  for (const proxy::SkippedModule& one : inventory.skipped) {
+    if (!isBulkhead(one.values)) continue;
+    std::string module =
+        showsAdoptedOnly(one.values) ? one.values.at("module") : adoptedModuleForP11Kit();
+    steps.push_back(add(place, one.name, keys(module), dryRun));
   }
+  if (steps.empty())
+    steps.push_back(add(place, "bulkhead", keys(adoptedModuleForP11Kit()), dryRun));
+  return steps;
+}
+
+Step releaseOne(const Place& place, const std::string& name, bool dryRun) {
+  Step step{name, place.fileOf(name), {}};
+  if (!isModuleName(name)) return step.fail("no name of a module");
+  auto real = resolved(step.file);
+  if (!real) return step.fail(real.error().message());
+  auto text = readText(*real);
+  if (!text && text.error().code != ENOENT) return step.fail(text.error().message());
+  if (text && !dryRun) (void)unfinished(*real);
+  auto parts = text ? partsOf(*text) : std::nullopt;
+  if (!parts) {
+    step.action = text ? "not adopted: nothing in it is of adopt's making" : "not adopted";
+    return step;
+  }
+  step.done = true;
+  // Where somebody added to our file, what is theirs stays.
+  bool remove = parts->created && parts->theirs.empty();
+  step.action = remove ? "removed" : "restored";
+  if (dryRun) return step;
+  if (!remove) {
+    if (auto written = replace(*real, parts->theirs); !written)
+      return step.fail(written.error().message());
+    return step;
+  }
+  if (::unlink(real->c_str()) != 0) return step.fail(systemError("unlink", *real).message());
+  std::istringstream lines(parts->ours);
+  for (std::string line; std::getline(lines, line);)
+    // One that somebody has use for is not empty, and stays.
+    if (line.starts_with(DIRECTORY)) (void)::rmdir(line.substr(DIRECTORY.size()).c_str());
   return step;
 }
 
-Step releaseOne(const std::string& directory, const std::string& name, bool dryRun) {
-  std::string path = directory + "/" + name + ".module";
-  Step step{name, path, {}};
-  auto fail = [&](const std::string& why) {
-    step.action = why;
-    step.failed = true;
-    step.done = false;
-    return step;
-  };
-  if (!isModuleName(name)) return fail("no name of a module");
-  auto read = readText(path);
-  if (!read && read.error().code == ENOENT) {
-    step.action = "not adopted";
-    return step;
+// The modules whose files in the directory are of adopt's making, as a whole or in part: those that
+// are hidden or, otherwise, those that show bulkhead.
+std::vector<std::string> adopted(const Place& place, bool hidden) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(place.path(), error)) {
+    std::string name = entry.path().filename().string();
+    if (name.starts_with('.') || !name.ends_with(".module")) continue;
+    auto text = readText(entry.path().string());
+    auto parts = text ? partsOf(*text) : std::nullopt;
+    if (parts && hidden == (parts->ours.find(MODULE) == std::string::npos))
+      names.push_back(name.substr(0, name.size() - std::string_view(".module").size()));
   }
-  if (!read) return fail(read.error().message());
-  step.done = true;
-  if (isOurs(*read)) {
-    step.action = "removed";
-    if (!dryRun && ::unlink(path.c_str()) != 0) return fail(systemError("unlink", path).message());
-    return step;
-  }
-  // Somebody added to our file: what is theirs stays.
-  std::string rest;
-  if (read->starts_with(std::string(OURS) + std::string(KEY))) {
-    rest = read->substr(OURS.size() + KEY.size());
-  } else if (auto before = withoutKey(*read)) {
-    rest = *before;
-  } else {
-    step.done = false;
-    step.action = "not adopted: nothing in it is of adopt's making";
-    return step;
-  }
-  step.action = "restored";
-  if (dryRun) return step;
-  if (auto written = replace(path, rest); !written) return fail(written.error().message());
-  return step;
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 int tell(const Options& options, const AdoptOptions& what, const std::vector<Step>& steps) {
@@ -217,45 +343,84 @@ int tell(const Options& options, const AdoptOptions& what, const std::vector<Ste
   return failed ? TROUBLE : SUCCESS;
 }
 
-}  // namespace
+bool anyDone(const std::vector<Step>& steps) {
+  return std::any_of(steps.begin(), steps.end(), [](const Step& step) { return step.done; });
+}
 
-int adopt(const Options& options, const AdoptOptions& what) {
-  Inventory inventory = takeInventory(options.program);
+bool anyFailed(const std::vector<Step>& steps) {
+  return std::any_of(steps.begin(), steps.end(), [](const Step& step) { return step.failed; });
+}
+
+// The modules to adopt, each with all names that it goes by: hidden under one of them only, p11-kit
+// would show it under another.
+std::vector<Step> hideAll(Place& place, const Inventory& inventory, const AdoptOptions& what,
+                          bool dryRun) {
   std::vector<Step> steps;
-  if (what.all) {
-    for (const KnownModule& module : inventory.modules)
-      steps.push_back(
-          adoptOne(what.directory, module.config.name, module.config.values, what.dryRun));
-    return tell(options, what, steps);
-  }
+  auto withOtherNames = [&](const KnownModule& module) {
+    steps.push_back(hide(place, module.config.name, module.config.values, dryRun));
+    for (const proxy::SkippedModule& other : inventory.skipped)
+      if (other.kind == proxy::SkippedModule::Kind::Duplicate &&
+          sameModule(other.values, module.config))
+        steps.push_back(hide(place, other.name, other.values, dryRun));
+  };
+  if (what.all)
+    for (const KnownModule& module : inventory.modules) withOtherNames(module);
   for (const std::string& name : what.modules) {
     auto found = inventory.find(name);
     if (found)
-      steps.push_back(adoptOne(what.directory, name, (*found)->config.values, what.dryRun));
+      withOtherNames(**found);
     else
-      steps.push_back(
-          {name, what.directory + "/" + name + ".module", found.error().detail, false, true});
+      steps.push_back(Step{name, place.fileOf(name), {}}.fail(found.error().detail));
   }
+  return steps;
+}
+
+}  // namespace
+
+int adopt(const Options& options, const AdoptOptions& what) {
+  Place place(what.directory);
+  auto cannot = [](const Error& error) {
+    complain(error.message());
+    return TROUBLE;
+  };
+  if (!what.dryRun)
+    if (auto locked = place.lock(false); !locked) return cannot(locked.error());
+  Inventory inventory = takeInventory(options.program);
+  std::vector<Step> plan = hideAll(place, inventory, what, true);
+  if (!anyDone(plan)) return tell(options, what, plan);
+  std::vector<Step> steps = showBulkhead(place, inventory, true);
+  if (anyFailed(steps)) return tell(options, what, steps);
+  if (!what.dryRun) {
+    if (auto locked = place.lock(true); !locked) return cannot(locked.error());
+    steps = showBulkhead(place, inventory, false);
+    if (anyFailed(steps)) return tell(options, what, steps);
+    plan = hideAll(place, inventory, what, false);
+  }
+  steps.insert(steps.end(), plan.begin(), plan.end());
   return tell(options, what, steps);
 }
 
 int release(const Options& options, const AdoptOptions& what) {
-  std::vector<std::string> names = what.modules;
-  if (what.all) {
-    // By what is in the directory: a module that is gone leaves its override behind.
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(what.directory, error)) {
-      std::string name = entry.path().filename().string();
-      if (name.starts_with('.') || !name.ends_with(".module")) continue;
-      auto text = readText(entry.path().string());
-      if (text && (text->starts_with(OURS) || withoutKey(*text)))
-        names.push_back(name.substr(0, name.size() - std::string_view(".module").size()));
+  Place place(what.directory);
+  if (!what.dryRun) {
+    if (auto locked = place.lock(false); !locked) {
+      complain(locked.error().message());
+      return TROUBLE;
     }
-    std::sort(names.begin(), names.end());
   }
+  // By what is in the directory: a module that is gone leaves its file behind.
+  std::vector<std::string> remain = adopted(place, true);
+  std::vector<std::string> showing = adopted(place, false);
+  const std::vector<std::string> names = what.all ? remain : what.modules;
   std::vector<Step> steps;
-  for (const std::string& name : names)
-    steps.push_back(releaseOne(what.directory, name, what.dryRun));
+  for (const std::string& name : names) {
+    if (std::count(showing.begin(), showing.end(), name) != 0) continue;
+    steps.push_back(releaseOne(place, name, what.dryRun));
+    if (!steps.back().failed) std::erase(remain, name);
+  }
+  // Programs that see an adopted module see it by bulkhead.
+  if (remain.empty())
+    for (const std::string& name : showing) steps.push_back(releaseOne(place, name, what.dryRun));
   return tell(options, what, steps);
 }
 

@@ -111,6 +111,20 @@ std::map<std::string, std::string> policiesOf(const Inventory& inventory) {
   return names;
 }
 
+// A file by which p11-kit loads bulkhead: it should show what p11-kit does not.
+void checkBulkhead(const Inventory& inventory, const proxy::SkippedModule& bulkhead,
+                   const std::string& program, Report& report) {
+  for (const KnownModule& module : inventory.modules) {
+    if (sightOf(inventory, module.config.values, program) != Sight::Twice) continue;
+    report.add(
+        Error{bulkhead.files.front(), 0,
+              fmt::format("p11-kit shows {} and bulkhead, which shows it once more; this file "
+                          "needs 'module: bulkhead-adopted.so'",
+                          module.config.name)});
+    return;
+  }
+}
+
 void checkEverything(const Options& options, Report& report) {
   Inventory inventory = takeInventory(options.program);
   auto directories = sandbox::policyDirectories();
@@ -133,6 +147,7 @@ void checkEverything(const Options& options, Report& report) {
   for (const proxy::SkippedModule& skipped : inventory.skipped) {
     report.files.insert(skipped.files.begin(), skipped.files.end());
     if (skipped.kind == proxy::SkippedModule::Kind::Error) report.add(Error{skipped.reason, 0, {}});
+    if (isBulkhead(skipped.values)) checkBulkhead(inventory, skipped, options.program, report);
   }
   for (const Error& warning : inventory.warnings) report.add(warning);
 }

@@ -14,6 +14,7 @@ struct Row {
   std::string state;  // ok, failed, configured; or the kind of what was skipped
   std::string reason;
   std::string policy;
+  Sight inP11Kit = Sight::Nothing;  // what programs get to see that load modules by p11-kit
   std::string path;
   int priority = 0;
   Json slots;  // null: not asked
@@ -32,7 +33,7 @@ Style styleOf(const std::string& state) {
 
 void printText(const std::vector<Row>& rows) {
   Terminal terminal = Terminal::standardOutput();
-  Table modules({"MODULE", "STATE", "POLICY", "SLOTS", "TOKENS", "FILE"});
+  Table modules({"MODULE", "STATE", "IN P11-KIT", "POLICY", "SLOTS", "TOKENS", "FILE"});
   Table slots({"MODULE", "SLOT", "TOKEN", "MODEL", "SERIAL", "READER"});
   for (const Row& row : rows) {
     std::size_t tokens = 0;
@@ -47,12 +48,14 @@ void printText(const std::vector<Row>& rows) {
                  textAt(token, "model"), textAt(token, "serial"), textAt(slot, "description")});
     }
     bool asked = !row.slots.is_null();
-    modules.add({{row.name, Style::Bold},
-                 {row.state, styleOf(row.state)},
-                 row.policy.empty() ? "-" : row.policy,
-                 asked ? std::to_string(row.slots.size()) : "-",
-                 asked ? std::to_string(tokens) : "-",
-                 row.path.empty() ? "-" : row.path});
+    modules.add(
+        {{row.name, Style::Bold},
+         {row.state, styleOf(row.state)},
+         {sightName(row.inP11Kit), row.inP11Kit == Sight::Twice ? Style::Bad : Style::Plain},
+         row.policy.empty() ? "-" : row.policy,
+         asked ? std::to_string(row.slots.size()) : "-",
+         asked ? std::to_string(tokens) : "-",
+         row.path.empty() ? "-" : row.path});
   }
   if (rows.empty()) {
     terminal.print("No modules are configured.\n");
@@ -71,6 +74,18 @@ void printText(const std::vector<Row>& rows) {
     terminal.print(
         fmt::format("{}: {}\n", terminal.styled(row.name, Style::Bold), printable(row.reason)));
   }
+}
+
+Sight sightOfSkipped(const proxy::SkippedModule& skipped, const std::string& program) {
+  switch (skipped.kind) {
+    case proxy::SkippedModule::Kind::Disabled:
+    case proxy::SkippedModule::Kind::Recursion:
+      return proxy::isShownByP11Kit(skipped.values, program) ? Sight::Itself : Sight::Nothing;
+    case proxy::SkippedModule::Kind::Duplicate:  // p11-kit, too, has a module once
+    case proxy::SkippedModule::Kind::Error:
+      break;
+  }
+  return Sight::Nothing;
 }
 
 }  // namespace
@@ -94,8 +109,14 @@ int list(const Options& options, bool startModules) {
   bool trouble = false;
   std::size_t next = 0;
   for (const KnownModule& module : inventory.modules) {
-    Row row{module.config.name, "configured",           {},     {},
-            module.config.path, module.config.priority, nullptr};
+    Row row{module.config.name,
+            "configured",
+            {},
+            {},
+            sightOf(inventory, module.config.values, options.program),
+            module.config.path,
+            module.config.priority,
+            nullptr};
     if (!module.policy) {
       row.state = "failed";
       row.reason = findingOf(module.policy.error()).text();
@@ -113,7 +134,14 @@ int list(const Options& options, bool startModules) {
     rows.push_back(std::move(row));
   }
   for (const proxy::SkippedModule& skipped : inventory.skipped) {
-    rows.push_back({skipped.name, kindName(skipped.kind), skipped.reason, {}, {}, 0, nullptr});
+    rows.push_back({skipped.name,
+                    kindName(skipped.kind),
+                    skipped.reason,
+                    {},
+                    sightOfSkipped(skipped, options.program),
+                    {},
+                    0,
+                    nullptr});
     trouble |= skipped.kind == proxy::SkippedModule::Kind::Error;
   }
   for (const Error& warning : inventory.warnings) complain(warning.message());
@@ -124,6 +152,7 @@ int list(const Options& options, bool startModules) {
       Json one{{"name", row.name}, {"state", row.state}};
       if (!row.path.empty()) one["file"] = row.path;
       if (!row.path.empty()) one["priority"] = row.priority;
+      if (row.inP11Kit != Sight::Nothing) one["in p11-kit"] = sightName(row.inP11Kit);
       if (!row.policy.empty()) one["policy"] = row.policy;
       if (!row.reason.empty()) one["reason"] = row.reason;
       if (!row.slots.is_null()) one["slots"] = row.slots;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 
 #include "ctl/terminal.h"
@@ -194,6 +195,67 @@ Inventory takeInventory(const std::string& program) {
   inventory.skipped = std::move(set.skipped);
   inventory.warnings = std::move(set.warnings);
   return inventory;
+}
+
+namespace {
+
+// The names by which a module is installed: that of the file, and of what it is a link to.
+std::vector<std::string> fileNames(const std::map<std::string, std::string>& values) {
+  auto module = values.find("module");
+  if (module == values.end()) return {};
+  std::error_code error;
+  return {std::filesystem::path(module->second).filename(),
+          std::filesystem::canonical(module->second, error).filename()};
+}
+
+bool isAdoptedModule(const std::string& name) {
+  return name == "bulkhead-adopted.so";
+}
+
+}  // namespace
+
+bool isBulkhead(const std::map<std::string, std::string>& values) {
+  auto names = fileNames(values);
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return isAdoptedModule(name) || name == "bulkhead-pkcs11.so" ||
+           name.starts_with("libbulkhead.so");
+  });
+}
+
+bool showsAdoptedOnly(const std::map<std::string, std::string>& values) {
+  auto names = fileNames(values);
+  return std::any_of(names.begin(), names.end(), isAdoptedModule);
+}
+
+bool sameModule(const std::map<std::string, std::string>& values,
+                const proxy::ModuleConfig& config) {
+  auto module = values.find("module");
+  if (module == values.end()) return false;
+  // The module directory is the same for both.
+  std::filesystem::path path = module->second;
+  auto own = config.values.find("module");
+  if (own != config.values.end() && own->second == module->second) return true;
+  std::error_code error;
+  if (path.is_relative()) path = std::filesystem::path(BULKHEAD_P11_MODULES) / path;
+  return std::filesystem::equivalent(path, config.path, error);
+}
+
+const char* sightName(Sight sight) {
+  constexpr const char* NAMES[] = {"-", "itself", "bulkhead", "twice"};
+  return NAMES[static_cast<int>(sight)];
+}
+
+Sight sightOf(const Inventory& inventory, const std::map<std::string, std::string>& values,
+              const std::string& program) {
+  bool itself = proxy::isShownByP11Kit(values, program);
+  bool byBulkhead = false;
+  for (const proxy::SkippedModule& one : inventory.skipped) {
+    if (!isBulkhead(one.values) || !proxy::isShownByP11Kit(one.values, program)) continue;
+    byBulkhead |= showsAdoptedOnly(one.values) ? proxy::isAdopted(values, program)
+                                               : proxy::isEnabledFor(values, program);
+  }
+  return itself ? (byBulkhead ? Sight::Twice : Sight::Itself)
+                : (byBulkhead ? Sight::Bulkhead : Sight::Nothing);
 }
 
 const char* kindName(proxy::SkippedModule::Kind kind) {

@@ -3,6 +3,7 @@
 // The configured modules with their policies, as the proxy and the supervisor would find them now.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -34,6 +35,30 @@ struct Inventory {
 
 /// Reads everything, as `program` would see it; empty: as this one does.
 Inventory takeInventory(const std::string& program);
+
+/// Whether these are the values of bulkhead itself, by whatever name it is installed.
+bool isBulkhead(const std::map<std::string, std::string>& values);
+
+/// Whether it is, and leaves to p11-kit what p11-kit shows itself.
+bool showsAdoptedOnly(const std::map<std::string, std::string>& values);
+
+/// Whether these are the values of the module of `config`, under another name perhaps.
+bool sameModule(const std::map<std::string, std::string>& values,
+                const proxy::ModuleConfig& config);
+
+/// What of a module the programs get to see that load modules by p11-kit.
+enum class Sight {
+  Nothing,   ///< nothing: p11-kit hides it, or can't load it
+  Itself,    ///< the module
+  Bulkhead,  ///< bulkhead, which shows it
+  Twice,     ///< both
+};
+const char* sightName(Sight sight);
+
+/// What `program` sees of a module of these values by p11-kit; empty: any program that is not named
+/// anywhere.
+Sight sightOf(const Inventory& inventory, const std::map<std::string, std::string>& values,
+              const std::string& program);
 
 /// "disabled", "duplicate", ...
 const char* kindName(proxy::SkippedModule::Kind kind);

@@ -241,9 +241,31 @@ std::optional<LogLine> parseLogLine(std::string_view line) {
 
 // ---- Trying modules ----------------------------------------------------------------------------
 
-std::string proxyFile() {
+namespace {
+
+std::string proxyOfEnvironment() {
   const char* given = ::secure_getenv("BULKHEAD_PROXY");
-  return given != nullptr && *given != '\0' ? given : BULKHEAD_PROXY_PATH;
+  return given != nullptr ? given : "";
+}
+
+std::string adoptedModuleBeside(const std::string& proxy, const char* otherwise) {
+  if (proxy.empty()) return otherwise;
+  return (std::filesystem::path(proxy).parent_path() / "bulkhead-adopted.so").string();
+}
+
+}  // namespace
+
+std::string proxyFile() {
+  std::string given = proxyOfEnvironment();
+  return given.empty() ? BULKHEAD_PROXY_PATH : given;
+}
+
+std::string adoptedModuleFile() {
+  return adoptedModuleBeside(proxyOfEnvironment(), BULKHEAD_MODULE_DIR "/bulkhead-adopted.so");
+}
+
+std::string adoptedModuleForP11Kit() {
+  return adoptedModuleBeside(proxyOfEnvironment(), BULKHEAD_ADOPTED_MODULE);
 }
 
 Result<std::vector<Trial>> tryModules(const std::vector<const KnownModule*>& modules) {

@@ -93,4 +93,9 @@ int probe();
 /// The proxy's file: BULKHEAD_PROXY, or where it is installed.
 std::string proxyFile();
 
+/// What p11-kit loads to see adopted modules, and how its .module file names it: p11-kit may look
+/// for it itself.
+std::string adoptedModuleFile();
+std::string adoptedModuleForP11Kit();
+
 }  // namespace bulkhead::ctl

@@ -50,6 +50,7 @@ struct State {
   std::atomic<std::uint64_t> used{0};
   // The one module that the consumer sees.
   std::atomic<const ModuleConfig*> module{nullptr};
+  std::atomic<bool> adoptedOnly{false};
   std::atomic<unsigned char> minor{0};
   std::atomic<unsigned char> major{0};
 };
@@ -81,7 +82,8 @@ constexpr auto FILLERS = []<unsigned... I>(std::integer_sequence<unsigned, I...>
 
 // Hands out a list: one that never was, else the one that is idle longest. With a module it is
 // kept.
-std::optional<unsigned> take(CK_VERSION version, const ModuleConfig* module = nullptr) try {
+std::optional<unsigned> take(CK_VERSION version, const ModuleConfig* module = nullptr,
+                             bool adoptedOnly = false) try {
   Process& process = Process::instance();
   for (;;) {
     std::optional<unsigned> best;
@@ -104,6 +106,7 @@ std::optional<unsigned> take(CK_VERSION version, const ModuleConfig* module = nu
     std::uint64_t now = module == nullptr ? ticks.fetch_add(1) + 1 : KEPT;
     if (!state.used.compare_exchange_strong(oldest, now)) continue;
     state.module.store(module, std::memory_order_release);
+    state.adoptedOnly.store(adoptedOnly, std::memory_order_release);
     FILLERS[*best]();
     state.major.store(version.major);
     state.minor.store(version.minor);
@@ -114,12 +117,18 @@ std::optional<unsigned> take(CK_VERSION version, const ModuleConfig* module = nu
 }
 
 // Who gets interfaces: whoever asks through a list of one module, else a new consumer.
-std::optional<unsigned> receiver(std::optional<unsigned> caller, CK_VERSION version) {
-  return caller && Consumers::moduleOf(*caller) != nullptr ? caller : take(version);
+std::optional<unsigned> receiver(std::optional<unsigned> caller, CK_VERSION version,
+                                 bool adoptedOnly = false) {
+  if (caller && Consumers::moduleOf(*caller) != nullptr) return caller;
+  return take(version, nullptr, adoptedOnly || (caller && Consumers::adoptedOnly(*caller)));
 }
 
 bool same(CK_VERSION a, CK_VERSION b) {
   return a.major == b.major && a.minor == b.minor;
+}
+
+bool same(const CK_UTF8CHAR* a, const void* b) {
+  return std::strcmp(reinterpret_cast<const char*>(a), static_cast<const char*>(b)) == 0;
 }
 
 }  // namespace
@@ -155,9 +164,8 @@ CK_RV Consumers::interfaceList(CK_INTERFACE_PTR list, CK_ULONG_PTR count,
 CK_RV Consumers::interface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTERFACE_PTR_PTR out,
                            CK_FLAGS flags, std::optional<unsigned> caller) {
   if (out == nullptr) return CKR_ARGUMENTS_BAD;
-  if (name != nullptr && std::strcmp(reinterpret_cast<const char*>(name),
-                                     reinterpret_cast<const char*>(standardName)) != 0)
-    return CKR_ARGUMENTS_BAD;
+  bool adoptedOnly = name != nullptr && same(name, ADOPTED_MODULES);
+  if (name != nullptr && !adoptedOnly && !same(name, standardName)) return CKR_ARGUMENTS_BAD;
   // No interface has a flag; a forked child has none of its parent's sessions.
   if (flags != 0) return CKR_ARGUMENTS_BAD;
   constexpr CK_VERSION VERSIONS[] = {{3, 2}, {3, 0}, {2, 40}};
@@ -166,7 +174,7 @@ CK_RV Consumers::interface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTE
   if (same(wanted, {3, 1})) wanted = {3, 0};
   for (std::size_t i = 0; i < std::size(VERSIONS); ++i) {
     if (!same(wanted, VERSIONS[i])) continue;
-    auto consumer = receiver(caller, wanted);
+    auto consumer = receiver(caller, wanted, adoptedOnly);
     if (!consumer) return CKR_HOST_MEMORY;
     *out = &lists[*consumer].interfaces[i];
     return CKR_OK;
@@ -198,6 +206,10 @@ std::optional<unsigned> Consumers::loaded(const CK_FUNCTION_LIST* list) {
 
 const ModuleConfig* Consumers::moduleOf(unsigned consumer) {
   return states[consumer].module.load(std::memory_order_acquire);
+}
+
+bool Consumers::adoptedOnly(unsigned consumer) {
+  return states[consumer].adoptedOnly.load(std::memory_order_acquire);
 }
 
 CK_VERSION Consumers::version(unsigned consumer) {

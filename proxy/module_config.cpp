@@ -406,8 +406,9 @@ int readPriority(const Setting* setting, std::vector<Error>& warnings) {
 
 bool loadsAllModules(std::string_view path) {
   std::string_view name = baseName(path);
-  return name == "bulkhead-pkcs11.so" || name.starts_with("libbulkhead.so") ||
-         name == "p11-kit-proxy.so" || name.starts_with("libp11-kit.so");
+  return name == "bulkhead-pkcs11.so" || name == "bulkhead-adopted.so" ||
+         name.starts_with("libbulkhead.so") || name == "p11-kit-proxy.so" ||
+         name.starts_with("libp11-kit.so");
 }
 
 std::string summary(const std::vector<Error>& faults) {
@@ -480,8 +481,8 @@ void decide(const std::string& name, Candidate& candidate, const Settings& globa
   config.critical = readBoolean(findSetting(settings, "critical"), "critical", remarks);
 
   auto skip = [&](SkippedModule::Kind kind, std::string reason) {
-    set.skipped.push_back(
-        {name, kind, oneLine(std::move(reason)), std::move(config.files), config.critical});
+    set.skipped.push_back({name, kind, oneLine(std::move(reason)), std::move(config.files),
+                           std::move(config.values), config.critical});
   };
   using Kind = SkippedModule::Kind;
 
@@ -538,6 +539,7 @@ void decide(const std::string& name, Candidate& candidate, const Settings& globa
                         ? globalLog->value == "yes"
                         : readBoolean(findSetting(settings, "log-calls"), "log-calls", remarks);
   config.trustPolicy = readBoolean(findSetting(settings, "trust-policy"), "trust-policy", remarks);
+  config.adopted = isAdopted(config.values, program);
   config.priority = readPriority(findSetting(settings, "priority"), remarks);
   warn();
   resolved.push_back({std::move(config), std::move(location.file), std::move(place)});
@@ -560,7 +562,8 @@ void dropDuplicates(std::vector<Resolved>& resolved, ModuleSet& set) {
       std::string reason = each.place + quoted(config.path) + " is the module of " +
                            quoted(first->second) + " with the same 'x-init-reserved'";
       set.skipped.push_back({std::move(config.name), SkippedModule::Kind::Duplicate,
-                             oneLine(std::move(reason)), std::move(config.files), config.critical});
+                             oneLine(std::move(reason)), std::move(config.files),
+                             std::move(config.values), config.critical});
     }
   }
 }
@@ -715,20 +718,41 @@ Result<FoundModule> findModule(const ConfigPaths& paths, std::string_view progra
   return Error{"load module", ENOMEM, {}};
 }
 
+namespace {
+
+// Found without making a key, as that could fail for want of memory.
+const std::string* valueOf(const std::map<std::string, std::string>& values, std::string_view key) {
+  for (const auto& [name, value] : values)
+    if (name == key) return &value;
+  return nullptr;
+}
+
+}  // namespace
+
 bool isEnabledFor(const std::map<std::string, std::string>& values,
                   std::string_view program) noexcept {
-  // Found without making a key, as that could fail for want of memory.
-  const std::string* enableIn = nullptr;
-  const std::string* disableIn = nullptr;
-  for (const auto& [key, value] : values) {
-    if (key == "enable-in") enableIn = &value;
-    if (key == "disable-in") disableIn = &value;
-  }
+  const std::string* enableIn = valueOf(values, "enable-in");
+  const std::string* disableIn = valueOf(values, "disable-in");
   if (enableIn && isInList(*enableIn, bulkheadProgram)) return true;
   if (disableIn && isInList(*disableIn, bulkheadProgram)) return false;
   if (enableIn) return isInList(*enableIn, program) || isInList(*enableIn, p11KitProxyProgram);
   if (disableIn) return !isInList(*disableIn, program) && !isInList(*disableIn, p11KitProxyProgram);
   return true;
+}
+
+bool isShownByP11Kit(const std::map<std::string, std::string>& values,
+                     std::string_view program) noexcept {
+  const std::string* module = valueOf(values, "module");
+  if (module && module->empty()) return false;
+  if (const std::string* enableIn = valueOf(values, "enable-in"))
+    return isInList(*enableIn, program) || isInList(*enableIn, p11KitProxyProgram);
+  const std::string* disableIn = valueOf(values, "disable-in");
+  return !disableIn || !isInList(*disableIn, program);
+}
+
+bool isAdopted(const std::map<std::string, std::string>& values,
+               std::string_view program) noexcept {
+  return isEnabledFor(values, program) && !isShownByP11Kit(values, program);
 }
 
 std::string programNameFrom(std::string_view invocation, std::string_view executable) noexcept {

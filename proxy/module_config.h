@@ -37,6 +37,8 @@ struct ModuleConfig {
   bool critical = false;
   bool logCalls = false;
   bool trustPolicy = false;
+  /// isAdopted() says so.
+  bool adopted = false;
   int priority = 0;
   /// Every key after merging, known or not.
   std::map<std::string, std::string> values;
@@ -60,6 +62,8 @@ struct SkippedModule {
   /// One line without a line break, with file and line where they apply.
   std::string reason;
   std::vector<std::string> files;
+  /// Every key after merging, as far as its files could be read.
+  std::map<std::string, std::string> values;
   /// As far as its files could be read: `critical: yes` was asked for.
   bool critical = false;
 };
@@ -121,6 +125,13 @@ Result<FoundModule> findModule(const ConfigPaths& paths, std::string_view progra
 /// lists may name the program or `p11-kit-proxy`. Never fails.
 bool isEnabledFor(const std::map<std::string, std::string>& values,
                   std::string_view program) noexcept;
+
+/// Whether p11-kit shows the module, with those values, to `program`, by itself or by its proxy.
+bool isShownByP11Kit(const std::map<std::string, std::string>& values,
+                     std::string_view program) noexcept;
+
+/// Whether `program` sees it through bulkhead and in no way through p11-kit.
+bool isAdopted(const std::map<std::string, std::string>& values, std::string_view program) noexcept;
 
 /// The present program's name as p11-kit computes it for enable-in and disable-in; a script goes by
 /// its interpreter's. Empty when memory runs out.

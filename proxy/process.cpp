@@ -140,7 +140,11 @@ Process::Modules Process::seenBy(unsigned consumer, CK_RV& rv) {
       setMessage(refusal_);
       rv = CKR_GENERAL_ERROR;
     }
-    return modules_;
+    if (!Consumers::adoptedOnly(consumer)) return modules_;
+    Modules adopted;
+    for (auto& module : modules_)
+      if (module->config().adopted) adopted.push_back(module);
+    return adopted;
   }
   // By its name, which is what slots go by: while a module is in use it stays what it is.
   for (auto* modules : {&modules_, &loaded_})

@@ -154,6 +154,48 @@ TEST(IsEnabledFor, FollowsBothListsAndThePseudoNames) {
   EXPECT_TRUE(isEnabledFor({{"disable-in", "x"}}, ""));
 }
 
+// With any two lists of any of these names: what p11-kit shows bulkhead does not show to the same
+// program as an adopted module, and what neither the lists nor p11-kit's proxy hide is seen
+// somehow.
+TEST(IsAdopted, IsWhatBulkheadShowsAndP11KitDoesNot) {
+  EXPECT_TRUE(isAdopted({{"enable-in", "bulkhead"}}, "prog"));
+  EXPECT_TRUE(isAdopted({{"enable-in", "other bulkhead"}}, "prog"));
+  EXPECT_FALSE(isAdopted({{"enable-in", "prog bulkhead"}}, "prog"));
+  EXPECT_FALSE(isAdopted({{"enable-in", "p11-kit-proxy bulkhead"}}, "prog"));
+  EXPECT_FALSE(isAdopted({}, "prog"));
+  EXPECT_TRUE(isShownByP11Kit({{"disable-in", "p11-kit-proxy"}}, "prog"));
+  EXPECT_FALSE(isShownByP11Kit({{"disable-in", "prog"}}, "prog"));
+  EXPECT_FALSE(isShownByP11Kit({{"module", ""}}, "prog"));
+  const char* names[] = {"prog", "p11-kit-proxy", "bulkhead", "other"};
+  auto list = [&](unsigned set) {
+    std::string text;
+    for (unsigned i = 0; i < 4; ++i)
+      if ((set >> i & 1) != 0) text += std::string(names[i]) + " ";
+    return text;
+  };
+  for (unsigned enable = 0; enable <= 16; ++enable) {
+    for (unsigned disable = 0; disable <= 16; ++disable) {
+      std::map<std::string, std::string> values;
+      if (enable < 16) values.emplace("enable-in", list(enable));
+      if (disable < 16) values.emplace("disable-in", list(disable));
+      bool adopted = isAdopted(values, "prog"), shown = isShownByP11Kit(values, "prog");
+      EXPECT_FALSE(adopted && shown) << list(enable) << "; " << list(disable);
+      EXPECT_TRUE(adopted || shown || !isEnabledFor(values, "prog"))
+          << list(enable) << "; " << list(disable);
+    }
+  }
+}
+
+TEST_F(ModuleConfigTest, TellsWhichModulesAreAdopted) {
+  write("package/a.module", "module: a.so\n");
+  write("package/b.module", "module: b.so\n");
+  write("system/a.module", "enable-in: bulkhead\n");
+  load();
+  ASSERT_NE(module("a"), nullptr);
+  EXPECT_TRUE(module("a")->adopted);
+  EXPECT_FALSE(module("b")->adopted);
+}
+
 TEST_F(ModuleConfigTest, ReadsEveryKey) {
   write("package/a.module",
         "module: a.so\ncritical: yes\nlog-calls: yes\ntrust-policy: yes\npriority: -5\n"
