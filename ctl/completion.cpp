@@ -24,7 +24,10 @@ struct Command {
   std::vector<Flag> flags;
   bool takesModule = false;
   bool takesFile = false;
+  bool takesShell = false;
 };
+
+constexpr std::string_view SHELLS = "bash zsh fish";
 
 std::vector<Flag> flagsOf(const CLI::App& app) {
   std::vector<Flag> flags;
@@ -52,6 +55,7 @@ std::vector<Command> commandsOf(const CLI::App& app) {
       std::string name = option->get_name(true);
       command.takesModule |= name == "MODULE";
       command.takesFile |= name == "FILE" || name == "COMMAND";
+      command.takesShell |= name == "SHELL";
     }
     commands.push_back(std::move(command));
   }
@@ -92,6 +96,7 @@ std::string bash(const std::vector<Flag>& global, const std::vector<Command>& co
     out += fmt::format("    {})\n      words='{} {}'\n", command.name, namesOf(command.flags),
                        namesOf(global));
     if (command.takesModule) out += fmt::format("      [[ $cur == -* ]] || words=$({})\n", MODULES);
+    if (command.takesShell) out += fmt::format("      [[ $cur == -* ]] || words='{}'\n", SHELLS);
     if (command.takesFile)
       out += "      [[ $cur == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n";
     out += "      ;;\n";
@@ -137,6 +142,7 @@ std::string zsh(const std::vector<Flag>& global, const std::vector<Command>& com
     if (command.takesModule)
       out += fmt::format(" \\\n        '1:module:($({}))'", shellQuoted(std::string(MODULES)));
     if (command.takesFile) out += " \\\n        '*:file:_files'";
+    if (command.takesShell) out += fmt::format(" \\\n        '1:shell:({})'", SHELLS);
     out += "\n          ;;\n";
   }
   return out + "      esac\n      ;;\n  esac\n}\n_bulkheadctl \"$@\"\n";
@@ -163,6 +169,8 @@ std::string fish(const std::vector<Flag>& global, const std::vector<Command>& co
       out += fmt::format("complete -c bulkheadctl{} -a '({})'\n", condition,
                          shellQuoted(std::string(MODULES)));
     if (command.takesFile) out += fmt::format("complete -c bulkheadctl{} -F\n", condition);
+    if (command.takesShell)
+      out += fmt::format("complete -c bulkheadctl{} -a '{}'\n", condition, SHELLS);
   }
   return out;
 }

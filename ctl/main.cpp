@@ -80,7 +80,6 @@ int run(int argc, char** argv) {
                           "All modules that were adopted");
 
   auto* completing = app.add_subcommand("completion", "Print the completion for a shell");
-  completing->group("");
   completing->add_option("SHELL", shell, "bash, zsh, fish or words")
       ->required()
       ->check(CLI::IsMember({"bash", "zsh", "fish", "words"}));
