@@ -4,7 +4,9 @@
 // one that hangs, and none. Runs beside a manager of its own: with_manager.
 #include "sandbox/scope.h"
 
+#include <atomic>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/hostile/rig.h"
 #include "tests/systemd/process.h"
@@ -210,6 +212,43 @@ TEST(Scope, AManagerThatHangsCostsABoundedWait) {
 }
 TEST(Scope, ABusThatHangsCostsABoundedWait) {
   hangs(bus);
+}
+
+// Whoever waits for the manager, it is none of the program's other threads: a call of theirs begins
+// and ends while a worker is started that the manager keeps waiting. The machine may be as busy as
+// to miss that moment, but not each time.
+TEST(Scope, AManagerThatHangsHoldsUpNoOtherThread) {
+  pid_t pid = manager();
+  ASSERT_GT(pid, 1);
+  Rig rig;
+  rig.configure("none@none", "StartLimitBurst=100", "[Limits]\nTasksMax=200\n");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SLOT_ID evil = rig.evilSlot();
+  CK_SESSION_HANDLE neighbour = rig.open(rig.goodSlot());
+  bool meanwhile = false;
+  for (int round = 0; round < 20 && !meanwhile; ++round) {
+    ASSERT_TRUE(test::killWorker(rig.evil()));
+    Stopped stopped(pid);
+    std::atomic<bool> done{false};
+    CK_SESSION_HANDLE fresh = 0;
+    std::thread starts([&] {
+      CK_RV rv;
+      // The call that finds the worker dead says so; the next one starts another.
+      do {
+        rv = rig->C_OpenSession(evil, CKF_SERIAL_SESSION, nullptr, nullptr, &fresh);
+      } while (rv == CKR_DEVICE_REMOVED);
+      EXPECT_EQ(rv, CKR_OK);
+      done = true;
+    });
+    EXPECT_TRUE(test::eventually([&] { return test::workerOf(rig.evil()) > 1; }));
+    bool waits = !done;
+    EXPECT_EQ(rig.digest(neighbour), CKR_OK);
+    meanwhile = waits && !done;
+    starts.join();
+    EXPECT_EQ(rig.digest(fresh), CKR_OK);
+  }
+  EXPECT_TRUE(meanwhile) << rig.log();
 }
 
 TEST(Scope, WithoutAManagerTheLayerIsMissing) {
