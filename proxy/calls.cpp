@@ -117,9 +117,10 @@ CK_RV onSession(Process& process, unsigned consumer, typename ipc::Line<F>::Args
 
 // ---- functions on a slot ----
 
-CK_RV openSession(Process& process, unsigned consumer, CK_SLOT_ID slot, CK_SLOT_ID moduleSlot,
-                  const std::shared_ptr<Module>& module, const std::shared_ptr<Worker>& worker,
-                  CK_FLAGS flags, CK_SESSION_HANDLE_PTR out) {
+CK_RV openSession(Process& process, unsigned consumer, std::uint64_t life, CK_SLOT_ID slot,
+                  CK_SLOT_ID moduleSlot, const std::shared_ptr<Module>& module,
+                  const std::shared_ptr<Worker>& worker, CK_FLAGS flags,
+                  CK_SESSION_HANDLE_PTR out) {
   if ((flags & CKF_ASYNC_SESSION) != 0) return CKR_SESSION_ASYNC_NOT_SUPPORTED;
   CK_SESSION_HANDLE real = CK_INVALID_HANDLE;
   ipc::HostCodec codec = worker->codec();
@@ -136,9 +137,12 @@ CK_RV openSession(Process& process, unsigned consumer, CK_SLOT_ID slot, CK_SLOT_
   session->moduleSlot = moduleSlot;
   session->real = real;
   CK_SESSION_HANDLE handle = process.sessions().add(session);
-  // One that C_Finalize did not see any more is not left behind.
-  if (!process.active(consumer)) {
-    process.sessions().remove(handle);
+  // One that C_Finalize did not see any more is not left behind, in the module neither.
+  if (process.life(consumer) != life) {
+    if (process.sessions().remove(handle)) {
+      ipc::HostCodec closing = worker->codec();
+      (void)worker->call<Function::C_CloseSession>(closing, {real});
+    }
     return CKR_CRYPTOKI_NOT_INITIALIZED;
   }
   *out = handle;
@@ -160,8 +164,8 @@ CK_RV onSlot(Process& process, unsigned consumer, typename ipc::Line<F>::Args ar
     if (worker == nullptr)
       return process.active(consumer) ? CKR_TOKEN_NOT_PRESENT : CKR_CRYPTOKI_NOT_INITIALIZED;
     if constexpr (F == Function::C_OpenSession) {
-      return openSession(process, consumer, slot, moduleSlot, module, worker, std::get<1>(args),
-                         std::get<4>(args));
+      return openSession(process, consumer, life, slot, moduleSlot, module, worker,
+                         std::get<1>(args), std::get<4>(args));
     } else {
       std::get<0>(args) = moduleSlot;
       ipc::HostCodec codec = worker->codec();
@@ -175,6 +179,7 @@ CK_RV onSlot(Process& process, unsigned consumer, typename ipc::Line<F>::Args ar
   }
 }
 
+  [[maybe_unused]] std::uint64_t life = process.life(consumer);
 // ---- functions of the proxy's own ----
 
 template <std::size_t N>

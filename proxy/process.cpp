@@ -234,7 +234,7 @@ CK_RV Process::initialize(unsigned index) {
     std::lock_guard lock(consumer.mutex);
     consumer.phase = rv == CKR_OK ? Phase::Active : Phase::Idle;
     consumer.count = rv == CKR_OK ? 1 : 0;
-    consumer.active.store(rv == CKR_OK, std::memory_order_release);
+    if (rv == CKR_OK) consumer.life.store(++consumer.lives, std::memory_order_release);
   }
   consumer.changed.notify_all();
   return rv;
@@ -248,7 +248,7 @@ CK_RV Process::finalize(unsigned index) {
     if (consumer.phase != Phase::Active) return CKR_CRYPTOKI_NOT_INITIALIZED;
     if (--consumer.count != 0) return CKR_OK;
     consumer.phase = Phase::Changing;
-    consumer.active.store(false, std::memory_order_release);
+    consumer.life.store(0, std::memory_order_release);
   }
   slotEvents_.wakeAll();
   // A module that hangs holds this up for as long as it may hold up its own end, and not twice.

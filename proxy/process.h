@@ -40,8 +40,12 @@ class Process {
   CK_RV finalize(unsigned consumer);
 
   /// Whether the consumer is initialised: the first question of every other function.
-  bool active(unsigned consumer) const {
-    return consumers_[consumer].active.load(std::memory_order_acquire);
+  bool active(unsigned consumer) const { return life(consumer) != 0; }
+
+  /// Which of its lives the consumer is in, from a C_Initialize to the C_Finalize that undoes it; 0
+  /// between them. What takes long and began in one does not go on in another.
+  std::uint64_t life(unsigned consumer) const {
+    return consumers_[consumer].life.load(std::memory_order_acquire);
   }
 
   /// Whether the consumer is not initialised, nor at it, nor still being finalised.
@@ -92,7 +96,8 @@ class Process {
     std::condition_variable changed;
     std::atomic<Phase> phase{Phase::Idle};
     unsigned count = 0;
-    std::atomic<bool> active{false};
+    std::uint64_t lives = 0;
+    std::atomic<std::uint64_t> life{0};
     std::shared_ptr<const Modules> modules;  // null while it has none; guarded by mutex_ below
   };
 

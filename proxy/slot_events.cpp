@@ -86,8 +86,9 @@ CK_RV SlotEvents::wait(Process& process, unsigned consumer, bool block, CK_SLOT_
     waiter.emplace(*this);
     if (waiter->descriptor() < 0) return CKR_HOST_MEMORY;
   }
+  const std::uint64_t life = process.life(consumer);
   for (;;) {
-    if (!process.active(consumer)) return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (life == 0 || process.life(consumer) != life) return CKR_CRYPTOKI_NOT_INITIALIZED;
     auto pending = take(consumer);
     std::vector<pollfd> waits;
     bool all = true;
@@ -106,7 +107,7 @@ CK_RV SlotEvents::wait(Process& process, unsigned consumer, bool block, CK_SLOT_
       slot = *pending;
       return CKR_OK;
     }
-    if (!process.active(consumer)) return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (process.life(consumer) != life) return CKR_CRYPTOKI_NOT_INITIALIZED;
     if (!block) return CKR_NO_EVENT;
     waiter->sleep(waits, all ? -1 : RETRY);
   }

@@ -151,6 +151,30 @@ TEST_P(Events, areNoMoreWaitedForAfterFinalize) {
   EXPECT_TRUE(processes().empty());
 }
 
+// Also where the consumer is initialised again before the thread that waits has looked.
+TEST_P(Events, areNoMoreWaitedForInTheNextLife) {
+  Readers readers(GetParam());
+  Library library;
+  CK_FUNCTION_LIST *a = library.functions(), *b = library.functions();
+  Initialized stays(b);
+  for (int round = 0; round < 10; ++round) {
+    ASSERT_EQ(a->C_Initialize(nullptr), CKR_OK);
+    std::vector<std::future<std::pair<CK_RV, CK_SLOT_ID>>> waits;
+    for (int i = 0; i < 8; ++i) waits.push_back(waitInThread(a));
+    std::this_thread::sleep_for(20ms);
+    ASSERT_EQ(a->C_Finalize(nullptr), CKR_OK);
+    Initialized again(a);
+    for (auto& wait : waits) {
+      bool ended = wait.wait_for(5s) == std::future_status::ready;
+      EXPECT_TRUE(ended) << "it waits on for the consumer's next life";
+      if (ended) {
+        EXPECT_EQ(wait.get().first, CKR_CRYPTOKI_NOT_INITIALIZED);
+      }
+    }
+    if (HasFailure()) return;
+  }
+}
+
 TEST_P(Events, surviveTheWorker) {
   Readers readers(GetParam());
   Library library;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Sessions belong to the consumer that opened them.
+#include <atomic>
+
 #include "tests/together/together.h"
 
 namespace bulkhead::test {
@@ -109,6 +111,33 @@ TEST_F(Sessions, outliveTheFinalizeOfOthers) {
       goes.works(goes.open(slot(goes)), "of its second life");
     }
     if (HasFailure()) return;
+  }
+}
+
+// A session that nobody knows of any more keeps the token logged in, for one.
+TEST_F(Sessions, areAllClosedByAFinalizeBesideWhichTheyAreOpened) {
+  sentence("Threads open sessions while their consumer is finalised: none is left in the module");
+  auto both = consumers(2);
+  Consumer &a = *both[0], &b = *both[1];
+  b.initialize();
+  CK_SLOT_ID token = slot(b);
+  for (int round = 0; round < 25 && !HasFailure(); ++round) {
+    a.initialize();
+    expect("A's C_Login", a.login(a.open(token)));
+    std::atomic<unsigned> opened{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i)
+      threads.emplace_back([&] {
+        CK_SESSION_HANDLE own = 0;
+        while (a->C_OpenSession(token, CKF_SERIAL_SESSION, nullptr, nullptr, &own) == CKR_OK)
+          ++opened;
+      });
+    EXPECT_TRUE(eventually([&] { return opened > 8; }));
+    expect("A's C_Finalize", a.finalize());
+    for (std::thread& one : threads) one.join();
+    CK_SESSION_HANDLE own = b.open(token);
+    expect(b.state(own) == CKS_RW_PUBLIC_SESSION, "A's session is left in the module");
+    expect("B's C_CloseSession", b->C_CloseSession(own));
   }
 }
 
