@@ -53,6 +53,33 @@ bool isLoggedIn(CK_STATE state) {
 
 // ---- functions on a session ----
 
+// Whether what a function answered says to the consumer that it is logged in. Most libraries ask
+// first, and don't log in where they are told that they are: others' logging out is not to take
+// from them what they have been promised.
+template <Function F>
+bool tellsOfALogin(CK_RV rv, const typename ipc::Line<F>::Args& args) {
+  if constexpr (F == Function::C_GetSessionInfo) {
+    return rv == CKR_OK && std::get<1>(args) != nullptr && isLoggedIn(std::get<1>(args)->state);
+  } else {
+    bool counts = std::get<1>(args) == CKU_USER || std::get<1>(args) == CKU_SO;
+    return counts && (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN);
+  }
+}
+
+// A call that may tell the consumer that it is logged in: asked again where somebody has logged the
+// token out meanwhile, so that what it is told holds until it goes itself.
+template <Function F>
+CK_RV aboutALogin(const Session& session, const typename ipc::Line<F>::Args& args) {
+  Logins& logins = session.worker->logins();
+  for (;;) {
+    std::uint64_t begun = logins.begin(session.moduleSlot);
+    ipc::HostCodec codec = session.worker->codec();
+    CK_RV rv = session.worker->call<F>(codec, args);
+    if (!tellsOfALogin<F>(rv, args) || logins.add(session.moduleSlot, session.consumer, begun))
+      return rv;
+  }
+}
+
 template <Function F>
 CK_RV onSession(Process& process, unsigned consumer, typename ipc::Line<F>::Args args) {
   using enum Function;
@@ -83,7 +110,11 @@ CK_RV onSession(Process& process, unsigned consumer, typename ipc::Line<F>::Args
       return process.logout(*session);
     }
 
-    CK_RV rv = worker.call<F>(codec, args);
+    CK_RV rv;
+    if constexpr (isOneOf<F>({C_GetSessionInfo, C_Login, C_LoginUser}))
+      rv = aboutALogin<F>(*session, args);
+    else
+      rv = worker.call<F>(codec, args);
 
     if constexpr (beginsOperation<F>()) {
       if (rv == CKR_OK) {
@@ -99,17 +130,7 @@ CK_RV onSession(Process& process, unsigned consumer, typename ipc::Line<F>::Args
             .store(CK_UNAVAILABLE_INFORMATION, std::memory_order_relaxed);
     } else if constexpr (F == C_GetSessionInfo) {
       CK_SESSION_INFO_PTR info = std::get<1>(args);
-      if (rv == CKR_OK && info != nullptr) {
-        info->slotID = session->slot;
-        // Most libraries ask first, and don't log in where they are told that they are: others'
-        // logging out is not to take from them what they have been promised.
-        if (isLoggedIn(info->state))
-          session->module->loggedIn(session->worker, session->moduleSlot, consumer);
-      }
-    } else if constexpr (F == C_Login || F == C_LoginUser) {
-      bool counts = std::get<1>(args) == CKU_USER || std::get<1>(args) == CKU_SO;
-      if (counts && (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN))
-        session->module->loggedIn(session->worker, session->moduleSlot, consumer);
+      if (rv == CKR_OK && info != nullptr) info->slotID = session->slot;
     }
     return rv;
   }
@@ -153,6 +174,7 @@ template <Function F>
 CK_RV onSlot(Process& process, unsigned consumer, typename ipc::Line<F>::Args args) {
   CK_SLOT_ID slot = std::get<0>(args);
   CK_SLOT_ID moduleSlot = 0;
+  [[maybe_unused]] std::uint64_t life = process.life(consumer);
   auto module = process.moduleOf(consumer, slot, moduleSlot);
   if (module == nullptr)
     return process.active(consumer) ? CKR_SLOT_ID_INVALID : CKR_CRYPTOKI_NOT_INITIALIZED;
@@ -179,7 +201,6 @@ CK_RV onSlot(Process& process, unsigned consumer, typename ipc::Line<F>::Args ar
   }
 }
 
-  [[maybe_unused]] std::uint64_t life = process.life(consumer);
 // ---- functions of the proxy's own ----
 
 template <std::size_t N>

@@ -186,29 +186,4 @@ std::vector<std::shared_ptr<Worker>> Module::runningWorkers(
   return workers;
 }
 
-void Module::loggedIn(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot, unsigned consumer) {
-  std::lock_guard lock(mutex_);
-  // A new worker's token knows of no login to the old one's.
-  if (loginsOf_.lock() != worker) {
-    logins_.clear();
-    loginsOf_ = worker;
-  }
-  logins_[slot].insert(consumer);
-}
-
-bool Module::anyLoggedIn(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot) const {
-  std::lock_guard lock(mutex_);
-  auto found = logins_.find(slot);
-  return loginsOf_.lock() == worker && found != logins_.end() && !found->second.empty();
-}
-
-Module::Logout Module::loggedOut(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot,
-                                 unsigned consumer) {
-  std::lock_guard lock(mutex_);
-  if (loginsOf_.lock() != worker) return Logout::NotLoggedIn;
-  auto found = logins_.find(slot);
-  if (found == logins_.end() || found->second.erase(consumer) == 0) return Logout::NotLoggedIn;
-  return found->second.empty() ? Logout::Last : Logout::OthersRemain;
-}
-
 }  // namespace bulkhead::proxy

@@ -7,10 +7,8 @@
 #include <array>
 #include <condition_variable>
 #include <deque>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -67,13 +65,6 @@ class Module {
   std::vector<CK_SLOT_ID> lastSlots(bool tokenPresent) const;
   void setLastSlots(bool tokenPresent, std::vector<CK_SLOT_ID> slots);
 
-  /// Who is logged in to a token, by consumer. A login belongs to the token and the process: the
-  /// module hears of the first login and of the last logout.
-  enum class Logout { NotLoggedIn, OthersRemain, Last };
-  void loggedIn(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot, unsigned consumer);
-  bool anyLoggedIn(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot) const;
-  Logout loggedOut(const std::shared_ptr<Worker>& worker, CK_SLOT_ID slot, unsigned consumer);
-
  private:
   std::shared_ptr<Worker> beginStart(bool afterDeath);
   void endStart(const std::shared_ptr<Worker>& worker);
@@ -95,8 +86,6 @@ class Module {
   std::atomic<bool> perConsumer_{false};
   std::atomic<bool> claimed_{false};
   Watch watch_;
-  std::weak_ptr<Worker> loginsOf_;
-  std::map<CK_SLOT_ID, std::set<unsigned>> logins_;
 };
 
 }  // namespace bulkhead::proxy

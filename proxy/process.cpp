@@ -283,17 +283,16 @@ void Process::closeSessions(unsigned consumer, CK_SLOT_ID slot,
 
 void Process::sessionClosed(const Session& session) {
   if (sessions_.of(session.consumer, session.slot).empty())
-    (void)session.module->loggedOut(session.worker, session.moduleSlot, session.consumer);
+    session.worker->logins().remove(session.moduleSlot, session.consumer);
 }
 
 CK_RV Process::logout(const Session& session) {
-  auto left = session.module->loggedOut(session.worker, session.moduleSlot, session.consumer);
-  if (left == Module::Logout::OthersRemain) return CKR_OK;
-  ipc::HostCodec codec = session.worker->codec();
+  using Logout = Logins::Logout;
+  Logout logout(session.worker->logins(), session.moduleSlot, session.consumer);
   // Whoever is not logged in gets the module's own answer, unless that would log out others.
-  if (left == Module::Logout::NotLoggedIn &&
-      session.module->anyLoggedIn(session.worker, session.moduleSlot))
-    return CKR_USER_NOT_LOGGED_IN;
+  if (logout.what() == Logout::Of::Theirs) return CKR_USER_NOT_LOGGED_IN;
+  if (logout.what() == Logout::Of::OneOfSeveral) return CKR_OK;
+  ipc::HostCodec codec = session.worker->codec();
   return session.worker->call<ipc::Function::C_Logout>(codec, {session.real});
 }
 

@@ -16,6 +16,7 @@
 #include "ipc/channel.h"
 #include "ipc/codec.h"
 #include "ipc/log.h"
+#include "proxy/logins.h"
 #include "proxy/module_config.h"
 #include "proxy/owned.h"
 
@@ -61,6 +62,9 @@ class Worker {
   const Terms& terms() const { return terms_; }
   CK_VERSION cryptokiVersion() const { return version_; }
   bool has(ipc::Function f) const { return functions_[ipc::indexOf(f)]; }
+
+  /// Who is logged in to its tokens; they know of no login to another worker's.
+  Logins& logins() { return logins_; }
 
   /// Why it failed, and what C_Initialize answers for it where the module is critical.
   std::string failure() const;
@@ -185,6 +189,7 @@ class Worker {
   Terms terms_;
   CK_VERSION version_{};
   std::bitset<ipc::FUNCTIONS> functions_;
+  Logins logins_;
   ipc::Clock::time_point started_ = ipc::Clock::now();
 
   mutable std::mutex mutex_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // One token's login, and several consumers that each believe it to be theirs.
+#include <atomic>
+
 #include "tests/together/together.h"
 
 namespace bulkhead::test {
@@ -286,6 +288,34 @@ TEST_F(Login, ofTheSecurityOfficerIsTheTokensAsWell) {
     b.session = b->open(slot(*b.consumer));
     expect(b->does("C_Login as SO"), b->login(b.session, SO_PIN, CKU_SO),
            {CKR_SESSION_READ_ONLY_EXISTS});
+    if (HasFailure()) return;
+  }
+}
+
+// Between what its own C_Login, or C_GetSessionInfo, and its own C_Logout answer a consumer is
+// logged in, whatever others do at that moment.
+TEST_F(Login, isKeptWhileOthersComeAndGoAtOnce) {
+  sentence("Four threads log in and out, each for its own consumer: each is in until it goes");
+  for (bool asks : {false, true}) {
+    auto all = users(4);
+    std::atomic<unsigned> wrong{0}, unsure{0};
+    std::vector<std::thread> threads;
+    for (User& user : all)
+      threads.emplace_back([&, one = &user] {
+        for (int i = 0; i < 100; ++i) {
+          if (!asks || !one->in()) {
+            CK_RV rv = (*one)->login(one->session);
+            if (rv != CKR_OK && rv != CKR_USER_ALREADY_LOGGED_IN) ++unsure;
+          }
+          for (int look = 0; look < 3; ++look)
+            if (!one->in()) ++wrong;
+          if ((*one->consumer)->C_Logout(one->session) != CKR_OK) ++unsure;
+        }
+      });
+    for (std::thread& one : threads) one.join();
+    expect(wrong == 0, "others' C_Logout logs one out, " + std::to_string(wrong) + " times");
+    expect(unsure == 0, std::to_string(unsure) + " calls of C_Login and C_Logout fail");
+    expect(all[0].out(), "the token stays logged in when all are out");
     if (HasFailure()) return;
   }
 }
