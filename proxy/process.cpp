@@ -11,10 +11,11 @@
 namespace bulkhead::proxy {
 namespace {
 
-// A page that a forked child finds zeroed: how it learns, without an atfork handler, that the
-// state is its parent's.
+// A page that a forked child finds zeroed, which is the mutex unlocked: how it learns, without an
+// atfork handler, that the state is its parent's.
 struct ForkPage {
   std::atomic<Process*> process{nullptr};
+  std::mutex mutex;
 };
 
 ForkPage* forkPage() {
@@ -37,12 +38,15 @@ Process& Process::instance() {
   ForkPage* page = forkPage();
   Process* process = page->process.load(std::memory_order_acquire);
   if (process != nullptr) return *process;
+  // One thread alone: what another has opened meanwhile is not inherited.
+  std::lock_guard lock(page->mutex);
+  process = page->process.load(std::memory_order_acquire);
+  if (process != nullptr) return *process;
   // What the parent had stays where it is: its locks may be held by threads that are not here.
   if (everStarted.exchange(true)) Owned::closeInherited();
   auto fresh = std::make_unique<Process>();
-  if (page->process.compare_exchange_strong(process, fresh.get(), std::memory_order_acq_rel))
-    return *fresh.release();
-  return *process;
+  page->process.store(fresh.get(), std::memory_order_release);
+  return *fresh.release();
 }
 
 Process::Process() : logLevel_(logLevelOfEnvironment()) {}

@@ -4,6 +4,7 @@
 #include <sys/file.h>
 
 #include <atomic>
+#include <barrier>
 
 #include "tests/together/together.h"
 
@@ -406,6 +407,36 @@ TEST_F(Fork, mayComeInTheMiddleOfCalls) {
   expect("the child's first call that fails", wrong);
   expect(bad == 0, std::to_string(bad) + " calls of the parent's threads fail");
   goesOn("after forks in the middle of calls");
+}
+
+// Whoever is the first puts away what was the parent's, and nothing that another has made
+// meanwhile.
+TEST_F(Fork, childMayComeWithEightThreadsAtOnce) {
+  sentence("Eight threads of a child race the first `C_Initialize` in it: each counts and works");
+  begin();
+  for (int round = 0; round < 20 && !HasFailure(); ++round)
+    inChild([&] {
+      forget();
+      constexpr unsigned THREADS = 8;
+      std::vector<CK_RV> rvs(THREADS, CKR_GENERAL_ERROR);
+      std::barrier start(THREADS);
+      std::vector<std::thread> racing;
+      for (unsigned i = 0; i < THREADS; ++i)
+        racing.emplace_back([&, i] {
+          Consumer& own = i % 2 == 0 ? *a : *b;
+          CK_SESSION_HANDLE mine = 0;
+          start.arrive_and_wait();
+          rvs[i] = own->C_Initialize(nullptr);
+          if (rvs[i] == CKR_OK)
+            rvs[i] = own->C_OpenSession(token, CKF_SERIAL_SESSION, nullptr, nullptr, &mine);
+          for (int call = 0; call < 10 && rvs[i] == CKR_OK; ++call) rvs[i] = own.random(mine);
+        });
+      for (std::thread& one : racing) one.join();
+      for (CK_RV rv : rvs) expect("a first call in the child", rv);
+      for (unsigned i = 0; i < THREADS; ++i)
+        expect("C_Finalize in the child", (*(i % 2 == 0 ? a : b))->C_Finalize(nullptr));
+    });
+  goesOn("after its children's threads");
 }
 
 // The child of a child, on and on; each has nothing of those before it.
