@@ -17,6 +17,12 @@ constexpr std::chrono::milliseconds INTERVAL{250};
 // No module has more slots that anybody could mean.
 constexpr CK_ULONG MAX_SLOTS = 4096;
 
+// Whether a module can wait, as far as one sees: some fail in place of saying that they can't, and
+// some do not block.
+bool isAnAnswer(CK_RV rv) {
+  return rv == CKR_OK || rv == CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
 }  // namespace
 
 std::unique_lock<std::mutex> SlotWatch::turn() const {
@@ -85,7 +91,7 @@ CK_RV SlotWatch::wait(CK_FLAGS flags, CK_SLOT_ID_PTR slot) {
   auto own = module_.get<Function::C_WaitForSlotEvent>();
   if (block && own != nullptr && oneAtATime_ == nullptr) {
     CK_RV rv = own(flags, slot, nullptr);
-    if (rv != CKR_FUNCTION_NOT_SUPPORTED) return rv;
+    if (isAnAnswer(rv)) return rv;
   }
   for (;;) {
     CK_RV rv = CKR_FUNCTION_NOT_SUPPORTED;
@@ -93,8 +99,8 @@ CK_RV SlotWatch::wait(CK_FLAGS flags, CK_SLOT_ID_PTR slot) {
       auto one = turn();
       rv = own(flags | CKF_DONT_BLOCK, slot, nullptr);
     }
-    if (rv == CKR_FUNCTION_NOT_SUPPORTED) rv = compare(slot);
-    if (rv != CKR_NO_EVENT || !block) return rv;
+    if (!isAnAnswer(rv) && rv != CKR_NO_EVENT) rv = compare(slot);
+    if (isAnAnswer(rv) || !block) return rv;
     std::this_thread::sleep_for(INTERVAL);
     if (ended_.load(std::memory_order_acquire)) return CKR_CRYPTOKI_NOT_INITIALIZED;
   }

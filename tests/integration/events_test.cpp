@@ -57,7 +57,8 @@ CK_RV look(CK_FUNCTION_LIST* f, CK_SLOT_ID& slot) {
 }
 
 class Events : public ::testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(Modules, Events, ::testing::Values("blocks", "asks", "never"),
+INSTANTIATE_TEST_SUITE_P(Modules, Events,
+                         ::testing::Values("blocks", "asks", "never", "fails", "returns"),
                          [](auto& p) { return std::string(p.param); });
 
 TEST_P(Events, ofAnyModuleEndAWait) {

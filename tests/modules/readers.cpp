@@ -2,8 +2,9 @@
 //
 // A module with readers that tokens are put into and taken out of: the file that READERS names has
 // a line for each slot, its number and, where a token is in it, " token". READERS_WAIT says how it
-// waits for events: `blocks` can do all that the standard has, `asks` only without blocking, and
-// `never` not at all. Its sessions do nothing; a login is remembered.
+// waits for events: `blocks` can do all that the standard has, `asks` only without blocking,
+// `never` not at all, `fails` says so by an error, and `returns` does not block where it should.
+// Its sessions do nothing; a login is remembered.
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -101,6 +102,8 @@ CK_RV waitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR slot, CK_VOID_PTR) {
   const char* how = ::getenv("READERS_WAIT");
   std::string way = how == nullptr ? "blocks" : how;
   bool block = (flags & CKF_DONT_BLOCK) == 0;
+  if (way == "fails") return CKR_FUNCTION_FAILED;
+  if (way == "returns") block = false;
   if (way == "never" || (block && way != "blocks")) return CKR_FUNCTION_NOT_SUPPORTED;
   for (;;) {
     {
