@@ -108,7 +108,11 @@ CK_RV SlotEvents::wait(Process& process, unsigned consumer, bool block, CK_SLOT_
       return CKR_OK;
     }
     if (process.life(consumer) != life) return CKR_CRYPTOKI_NOT_INITIALIZED;
-    if (!block) return CKR_NO_EVENT;
+    if (!block) {
+      // Those who wait for what was under way have to bring it under way again.
+      if (!all) wakeAll();
+      return CKR_NO_EVENT;
+    }
     waiter->sleep(waits, all ? -1 : RETRY);
   }
 }

@@ -13,12 +13,12 @@ using ipc::Function;
 
 // How long a module that failed to wait is left alone.
 constexpr std::chrono::seconds PAUSE{1};
-// How long a reply that has begun to arrive may take to be complete.
+// How long a reply that has begun to arrive may take to be complete, and one to a question to come.
 constexpr std::chrono::seconds PATIENCE{2};
 
-bool readable(int fd) {
+bool readable(int fd, std::chrono::milliseconds patience = {}) {
   pollfd one{fd, POLLIN, 0};
-  return ::poll(&one, 1, 0) > 0;
+  return ::poll(&one, 1, static_cast<int>(patience.count())) > 0;
 }
 
 }  // namespace
@@ -39,12 +39,13 @@ std::optional<CK_SLOT_ID> Watch::look(Module& module, bool wait) {
     state_ = State::Taken;
   }
   std::optional<CK_SLOT_ID> event;
-  if (underWay)
-    event = collect();
-  else if (!wait)
-    event = ask(module);
+  if (underWay) event = collect();
   // After an event the next wait is for the next look.
-  bool waiting = wait && !event && begin(module);
+  bool waiting = !event && (wait || !underWay) && begin(module, wait);
+  if (waiting && !wait && readable(sent_.lease->descriptor(), PATIENCE)) {
+    event = collect();
+    waiting = false;
+  }
   {
     std::lock_guard lock(mutex_);
     state_ = waiting ? State::Waiting : State::Idle;
@@ -52,29 +53,17 @@ std::optional<CK_SLOT_ID> Watch::look(Module& module, bool wait) {
   return event;
 }
 
-std::optional<CK_SLOT_ID> Watch::ask(Module& module) {
-  auto worker = module.runningWorker();
-  if (worker == nullptr) return std::nullopt;
-  ipc::HostCodec codec = worker->codec();
-  CK_SLOT_ID slot = 0;
-  ipc::Line<Function::C_WaitForSlotEvent>::Args arguments{CKF_DONT_BLOCK, &slot, nullptr};
-  auto sent = worker->send<Function::C_WaitForSlotEvent>(codec, arguments);
-  if (sent.failed != CKR_OK) return std::nullopt;
-  sent.deadline = worker->deadlineOf(Function::C_GetSlotInfo);
-  if (worker->finish<Function::C_WaitForSlotEvent>(sent, codec, arguments) != CKR_OK)
-    return std::nullopt;
-  return slot;
-}
-
-bool Watch::begin(Module& module) {
-  if (Clock::now() < notBefore_) return false;
+bool Watch::begin(Module& module, bool wait) {
+  if (wait && Clock::now() < notBefore_) return false;
   worker_ = module.runningWorker();
   if (worker_ == nullptr) {
     notBefore_ = Clock::now() + PAUSE;
     return false;
   }
   codec_ = worker_->codec();
-  sent_ = worker_->send<Function::C_WaitForSlotEvent>(codec_, {0, &slot_, nullptr});
+  waits_ = wait;
+  CK_FLAGS flags = wait ? 0 : CKF_DONT_BLOCK;
+  sent_ = worker_->send<Function::C_WaitForSlotEvent>(codec_, {flags, &slot_, nullptr});
   if (sent_.failed == CKR_OK) {
     // It may be under way for days, and says nothing of how busy the host is.
     sent_.lease.setAside();
@@ -94,7 +83,7 @@ std::optional<CK_SLOT_ID> Watch::collect() {
   sent_ = {};
   if (rv == CKR_OK) return slot_;
   // A worker that died is replaced at once; a module that can't wait is not asked all the time.
-  if (worker_->running()) notBefore_ = Clock::now() + PAUSE;
+  if (waits_ && worker_->running()) notBefore_ = Clock::now() + PAUSE;
   return std::nullopt;
 }
 

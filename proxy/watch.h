@@ -24,7 +24,8 @@ class Watch {
 
   /// The next event of `module`, if there is one: its own id of the slot. With `wait`, leaves a
   /// wait under way that descriptor() tells the end of; may start a worker for it. Without, asks
-  /// now, for no longer than a C_GetSlotInfo may take.
+  /// now; a module that does not answer within two seconds is left with the question, which is
+  /// under way like a wait then, and is not asked again meanwhile.
   std::optional<CK_SLOT_ID> look(Module& module, bool wait);
 
   /// Readable when look() has news; -1 while there is nothing under way, or another thread is at
@@ -36,9 +37,8 @@ class Watch {
 
  private:
   enum class State { Idle, Waiting, Taken };
-  std::optional<CK_SLOT_ID> ask(Module& module);
   std::optional<CK_SLOT_ID> collect();
-  bool begin(Module& module);
+  bool begin(Module& module, bool wait);
 
   mutable std::mutex mutex_;
   State state_ = State::Idle;
@@ -47,6 +47,7 @@ class Watch {
   Worker::Sent sent_;
   ipc::HostCodec codec_;
   CK_SLOT_ID slot_ = 0;
+  bool waits_ = false;                  // what is under way is a wait, and no question
   ipc::Clock::time_point notBefore_{};  // a module that fails at once is not asked all the time
 };
 

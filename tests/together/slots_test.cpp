@@ -235,6 +235,33 @@ TEST_F(Slots, areListedWhileAModuleHangs) {
   EXPECT_EQ(tokens(*all[0]).count("slow"), 1u);
 }
 
+// The first to ask has patience; the others don't wait for what has not been answered yet.
+TEST_F(Slots, haveNoEventsWhileTheirModuleHangs) {
+  BULKHEAD_NEEDS_ITSELF();
+  addSlow();
+  auto all = consumers(2);
+  for (auto& one : all) one->initialize();
+  pid_t worker = workerOf("slow");
+  hang(true);
+  for (int i = 0; i < 3; ++i)
+    for (auto& one : all) {
+      auto start = std::chrono::steady_clock::now();
+      CK_SLOT_ID slot = 0;
+      expect(one->does("C_WaitForSlotEvent"),
+             (*one)->C_WaitForSlotEvent(CKF_DONT_BLOCK, &slot, nullptr), {CKR_NO_EVENT});
+      EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+    }
+  hang(false);
+  // It was not killed for its silence, and is asked again.
+  EXPECT_EQ(workerOf("slow"), worker);
+  for (auto& one : all) {
+    CK_SLOT_ID slot = 0;
+    expect(one->does("C_WaitForSlotEvent"),
+           (*one)->C_WaitForSlotEvent(CKF_DONT_BLOCK, &slot, nullptr), {CKR_NO_EVENT});
+  }
+  EXPECT_EQ(tokens(*all[0]).count("slow"), 1u);
+}
+
 TEST_F(Slots, ofOtherModulesWorkWhileOneHangs) {
   sentence("Sessions on the other modules work while a thread's `C_GetSlotList` hangs");
   BULKHEAD_NEEDS_A_PROXY();
