@@ -40,6 +40,8 @@ std::shared_ptr<Worker> Module::beginStart(bool afterDeath) {
     std::lock_guard lock(mutex_);
     if (starting_ || users_ == 0 || (worker_ != nullptr && worker_->running())) return nullptr;
     if (afterDeath) {
+      // What could not start at all would fail, and log it, in every list of slots.
+      if (!ran_) return nullptr;
       // Only starts after a death are counted: as many as StartLimitBurst= within the interval,
       // and then the token is not present until the interval is over.
       auto interval = worker_ == nullptr ? Worker::Terms{}.startLimitInterval
@@ -149,8 +151,6 @@ std::shared_ptr<Worker> Module::runningWorker() {
       changed_.wait(lock, [&] { return !starting_; });
       if (users_ == 0) return nullptr;
       if (worker_ != nullptr && worker_->running()) return worker_;
-      // What could not start at all would fail, and log it, in every list of slots.
-      if (!ran_) return nullptr;
     }
     auto worker = beginStart(true);
     if (worker == nullptr) {

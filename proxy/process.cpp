@@ -358,9 +358,10 @@ void askForSlots(std::vector<SlotQuery>& queries, bool tokenPresent, bool sizes)
 std::vector<CK_SLOT_ID> refreshSlots(const std::vector<std::shared_ptr<Module>>& modules,
                                      bool tokenPresent) {
   std::vector<SlotQuery> queries(modules.size());
+  auto workers = Module::runningWorkers(modules);
   for (std::size_t i = 0; i < modules.size(); ++i) {
     queries[i].module = modules[i];
-    queries[i].worker = modules[i]->runningWorker();
+    queries[i].worker = workers[i];
   }
   // The size first, as any application does: some modules look for new slots only then.
   askForSlots(queries, tokenPresent, true);
