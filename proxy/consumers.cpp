@@ -105,6 +105,11 @@ std::optional<unsigned> take(CK_VERSION version, const ModuleConfig* module = nu
     State& state = states[*best];
     std::uint64_t now = module == nullptr ? ticks.fetch_add(1) + 1 : KEPT;
     if (!state.used.compare_exchange_strong(oldest, now)) continue;
+    // Who had it before may have initialised it since it was looked at, and then has it still.
+    if (!process.idle(*best)) {
+      state.used.store(ticks.fetch_add(1) + 1, std::memory_order_release);
+      continue;
+    }
     state.module.store(module, std::memory_order_release);
     state.adoptedOnly.store(adoptedOnly, std::memory_order_release);
     FILLERS[*best]();
@@ -199,7 +204,9 @@ std::optional<unsigned> Consumers::loaded(const CK_FUNCTION_LIST* list) {
   if (offset >= sizeof lists) return std::nullopt;
   auto consumer = static_cast<unsigned>(offset / sizeof(Lists));
   offset %= sizeof(Lists);
-  if (offset != offsetof(Lists, v2) && offset != offsetof(Lists, v32)) return std::nullopt;
+  if (offset != offsetof(Lists, v2) && offset != offsetof(Lists, v30) &&
+      offset != offsetof(Lists, v32))
+    return std::nullopt;
   if (states[consumer].used.load(std::memory_order_acquire) != KEPT) return std::nullopt;
   return consumer;
 }

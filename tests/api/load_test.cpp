@@ -215,6 +215,9 @@ TEST_F(Load, WithTheNewerVersion) {
   EXPECT_EQ(interfaces[0].pFunctionList, list);
   EXPECT_STREQ(bulkhead_module_name(older), "softhsm2");
   EXPECT_EQ(slots(older), slots(list));
+  for (CK_INTERFACE& one : interfaces)
+    EXPECT_STREQ(bulkhead_module_name(static_cast<CK_FUNCTION_LIST*>(one.pFunctionList)),
+                 "softhsm2");
   {
     Session session(list, *slotOf(list, "one"));
     EXPECT_EQ(newer->C_SessionCancel(session, 0), CKR_FUNCTION_NOT_SUPPORTED);
@@ -491,6 +494,20 @@ TEST_F(Load, AllStartSideBySide) {
   ASSERT_EQ(names(lists), (Names{"softhsm2", "left", "right", "slow"}));
   EXPECT_EQ(bulkhead_modules_initialize(lists), CKR_OK) << bulkhead_message();
   EXPECT_EQ(supervisors().size(), 4u);
+  // So do those that are replaced.
+  Library proxy;
+  CK_FUNCTION_LIST* f = proxy.functions();
+  {
+    Initialized every(f);
+    for (std::string name : {"left", "right"}) {
+      std::filesystem::remove(place + "/" + name);
+      ASSERT_TRUE(killWorker(name));
+    }
+    // The first look is the one that finds them dead.
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(slots(f).size(), 3u);
+    EXPECT_GT(workerOf("left"), 0);
+    EXPECT_GT(workerOf("right"), 0);
+  }
   EXPECT_EQ(bulkhead_modules_finalize(lists), CKR_OK);
   EXPECT_TRUE(supervisors().empty());
   bulkhead_modules_release(lists);
