@@ -395,6 +395,43 @@ TEST_F(Coordinate, AChildForkedWhileAModuleIsBusyIsNotKeptWaiting) {
   EXPECT_EQ(bulkhead_finalize(One::list()), CKR_OK);
 }
 
+// Cancelled in the middle of the module's C_Initialize, at a cancellation point or at any
+// instruction: that is completed and counted, and then the thread ends.
+TEST_F(Coordinate, ACancelledThreadCompletesWhatItBegan) {
+  static std::latch* entered;
+  static std::latch* cancelled;
+  for (int type : {PTHREAD_CANCEL_DEFERRED, PTHREAD_CANCEL_ASYNCHRONOUS}) {
+    std::latch in(1), sent(1);
+    entered = &in;
+    cancelled = &sent;
+    One::onInitialize = [](auto) -> CK_RV {
+      entered->count_down();
+      cancelled->wait();
+      ::usleep(1000);
+      return CKR_OK;
+    };
+    pthread_t thread;
+    ASSERT_EQ(::pthread_create(
+                  &thread, nullptr,
+                  [](void* how) -> void* {
+                    ::pthread_setcanceltype(*static_cast<int*>(how), nullptr);
+                    (void)bulkhead_initialize(One::list(), nullptr);
+                    for (;;) ::pthread_testcancel();
+                  },
+                  &type),
+              0);
+    in.wait();
+    ::pthread_cancel(thread);
+    sent.count_down();
+    void* result = nullptr;
+    ASSERT_EQ(::pthread_join(thread, &result), 0);
+    EXPECT_EQ(result, PTHREAD_CANCELED);
+    EXPECT_TRUE(One::initialized);
+    EXPECT_EQ(bulkhead_finalize(One::list()), CKR_OK);
+    One::onInitialize = nullptr;
+  }
+}
+
 TEST_F(Coordinate, KeepsErrno) {
   One::onInitialize = [](auto) -> CK_RV {
     errno = EIO;

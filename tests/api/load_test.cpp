@@ -689,6 +689,42 @@ TEST_F(Load, AForkedChildKeepsTheListsAndHasWorkersOfItsOwn) {
   bulkhead_module_release(idle);
 }
 
+// Wherever it is: in a function, which is completed first, or between two.
+TEST_F(Load, AThreadThatIsCancelledAtAnyInstructionLeavesNothingHalfDone) {
+  CK_FUNCTION_LIST* list = bulkhead_module_load("slow", 0);
+  for (int i = 0; i < 40; ++i) {
+    pthread_t thread;
+    ASSERT_EQ(::pthread_create(
+                  &thread, nullptr,
+                  [](void* module) -> void* {
+                    auto one = static_cast<CK_FUNCTION_LIST*>(module);
+                    ::pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, nullptr);
+                    for (;;) {
+                      (void)bulkhead_initialize(one, nullptr);
+                      (void)bulkhead_module_load("nobody", 0);
+                      (void)bulkhead_module_name(one);
+                      (void)bulkhead_module_config(one, "module");
+                      (void)bulkhead_message();
+                      (void)bulkhead_finalize(one);
+                    }
+                  },
+                  list),
+              0);
+    ::usleep(static_cast<useconds_t>(700 * i));
+    ::pthread_cancel(thread);
+    // What it yields differs with the C library's ways to end it.
+    ASSERT_EQ(::pthread_join(thread, nullptr), 0);
+    // It was between the two, or not.
+    CK_RV left = bulkhead_finalize(list);
+    EXPECT_TRUE(left == CKR_OK || left == CKR_CRYPTOKI_NOT_INITIALIZED) << left;
+    EXPECT_TRUE(supervisors().empty());
+    ASSERT_EQ(bulkhead_initialize(list, nullptr), CKR_OK) << bulkhead_message();
+    EXPECT_EQ(slots(list).size(), 1u);
+    ASSERT_EQ(bulkhead_finalize(list), CKR_OK);
+  }
+  bulkhead_module_release(list);
+}
+
 TEST_F(Load, MessagesAreTheThreadsOwn) {
   EXPECT_EQ(bulkhead_module_load("nobody", 0), nullptr);
   EXPECT_TRUE(says("nobody"));

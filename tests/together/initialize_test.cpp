@@ -283,5 +283,37 @@ TEST_F(Initialize, isUndoneWhileAModuleIsInACall) {
   }
 }
 
+// Whoever comes then gets workers of its own, and none that is on its way out.
+TEST_F(Initialize, mayComeWhileTheLastOneIsGoing) {
+  BULKHEAD_NEEDS_ITSELF();
+  addSlow();
+  auto all = consumers(2);
+  Consumer &a = *all[0], &b = *all[1];
+  for (int round = 0; round < 2; ++round) {
+    a.initialize();
+    auto before = slots(a.functions());
+    pid_t worker = workerOf("slow");
+    ASSERT_GT(worker, 1);
+    // Its end takes as long as StopTimeoutSec= lets it.
+    ASSERT_EQ(::kill(worker, SIGSTOP), 0);
+    std::atomic<bool> gone{false};
+    std::jthread goes([&] {
+      expect("A's C_Finalize", a.finalize());
+      gone = true;
+    });
+    EXPECT_TRUE(eventually([&] { return info(a) == CKR_CRYPTOKI_NOT_INITIALIZED; }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    EXPECT_FALSE(gone);
+    b.initialize();
+    EXPECT_NE(workerOf("slow"), worker);
+    EXPECT_EQ(slots(b.functions()), before);
+    expect("B's C_CloseSession", b->C_CloseSession(b.open(slot(b, "slow"))));
+    goes.join();
+    b.works(b.open(slot(b)), "after A's C_Finalize");
+    expect("B's C_Finalize", b.finalize());
+    EXPECT_TRUE(processes().empty());
+  }
+}
+
 }  // namespace
 }  // namespace bulkhead::test
