@@ -3,10 +3,11 @@
 // Libraries that know nothing of each other, in one process and on one module.
 //
 // Usage: libraries MODULE KEY STEP...
-// A step is the name of a library, which starts it, or -NAME, which finalises it. After each step
-// all that are started sign with the private key "key" on the token "one", each with the handles
-// that it got at its start, and libcrypto verifies the signatures with the public key in the file
-// KEY. The first thing that goes wrong is the last line of the output, and the exit status is 1.
+// A step is the name of a library, which starts it, or -NAME, which finalises it, or `fork`, where
+// all that are started sign in a child, too. After each step all that are started sign with the
+// private key "key" on the token "one", each with the handles that it got at its start, and
+// libcrypto verifies the signatures with the public key in the file KEY. The first thing that goes
+// wrong is the last line of the output, and the exit status is 1.
 #define OPENSSL_SUPPRESS_DEPRECATED  // engines are, and are in use all the same
 
 #include <gnutls/abstract.h>
@@ -23,6 +24,7 @@
 #include <pk11pub.h>
 #include <secerr.h>
 #include <secmod.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -97,6 +99,8 @@ class Library {
   Library& operator=(const Library&) = delete;
   virtual ~Library() = default;
   virtual Bytes sign() = 0;
+  /// In a forked child, for a library that does not do by itself all that is to be done in one.
+  virtual void afterFork() {}
 };
 
 class GnuTls : public Library {
@@ -180,18 +184,14 @@ class Nss : public Library {
     std::string parameters = "name=together library=" + module;
     module_ = SECMOD_LoadUserModule(parameters.data(), nullptr, PR_FALSE);
     if (module_ == nullptr || !module_->loaded) throw error("SECMOD_LoadUserModule");
-    for (int i = 0; i < module_->slotCount && slot_ == nullptr; ++i)
-      if (std::string_view(PK11_GetTokenName(module_->slots[i])) == "one")
-        slot_ = PK11_ReferenceSlot(module_->slots[i]);
-    if (slot_ == nullptr) throw std::runtime_error("SECMOD_LoadUserModule: the token is not there");
-    check(PK11_Authenticate(slot_, PR_TRUE, nullptr), "PK11_Authenticate");
-    char label[] = "key";
-    SECKEYPrivateKeyList* keys = PK11_ListPrivKeysInSlot(slot_, label, nullptr);
-    if (keys == nullptr) throw error("PK11_ListPrivKeysInSlot");
-    SECKEYPrivateKeyListNode* first = PRIVKEY_LIST_HEAD(keys);
-    if (!PRIVKEY_LIST_END(first, keys)) key_ = SECKEY_CopyPrivateKey(first->key);
-    SECKEY_DestroyPrivateKeyList(keys);
-    if (key_ == nullptr) throw std::runtime_error("PK11_ListPrivKeysInSlot: the key is not there");
+    findKey();
+  }
+  void afterFork() override {
+    // What it had was its parent's, and is lost.
+    check(SECMOD_RestartModules(PR_TRUE), "SECMOD_RestartModules");
+    slot_ = nullptr;
+    key_ = nullptr;
+    findKey();
   }
   ~Nss() override {
     SECKEY_DestroyPrivateKey(key_);
@@ -212,6 +212,20 @@ class Nss : public Library {
   }
 
  private:
+  void findKey() {
+    for (int i = 0; i < module_->slotCount && slot_ == nullptr; ++i)
+      if (std::string_view(PK11_GetTokenName(module_->slots[i])) == "one")
+        slot_ = PK11_ReferenceSlot(module_->slots[i]);
+    if (slot_ == nullptr) throw std::runtime_error("SECMOD_LoadUserModule: the token is not there");
+    check(PK11_Authenticate(slot_, PR_TRUE, nullptr), "PK11_Authenticate");
+    char label[] = "key";
+    SECKEYPrivateKeyList* keys = PK11_ListPrivKeysInSlot(slot_, label, nullptr);
+    if (keys == nullptr) throw error("PK11_ListPrivKeysInSlot");
+    SECKEYPrivateKeyListNode* first = PRIVKEY_LIST_HEAD(keys);
+    if (!PRIVKEY_LIST_END(first, keys)) key_ = SECKEY_CopyPrivateKey(first->key);
+    SECKEY_DestroyPrivateKeyList(keys);
+    if (key_ == nullptr) throw std::runtime_error("PK11_ListPrivKeysInSlot: the key is not there");
+  }
   static std::runtime_error error(const char* what) {
     const char* name = PR_ErrorToName(PR_GetError());
     return std::runtime_error(std::string(what) + ": " + (name == nullptr ? "?" : name));
@@ -231,9 +245,44 @@ std::unique_ptr<Library> make(std::string_view name, const std::string& module) 
   throw std::runtime_error("no library of that name");
 }
 
+// It has been said.
+struct Failed {};
+
+using Libraries = std::map<std::string, std::unique_ptr<Library>>;
+
+void sign(const Libraries& live, EVP_PKEY* judge, const std::string& when) {
+  for (auto& [name, library] : live) {
+    try {
+      if (!verifies(judge, library->sign()))
+        throw std::runtime_error("its signature does not verify");
+    } catch (const std::exception& e) {
+      throw std::runtime_error("after " + when + ": " + name + ": " + e.what());
+    }
+  }
+}
+
+// Whoever goes wrong in the child says so, and then the step has gone wrong.
+bool signInAChild(const Libraries& live, EVP_PKEY* judge) {
+  pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(60);
+    try {
+      for (auto& [name, library] : live) library->afterFork();
+      sign(live, judge, "fork in the child");
+    } catch (const std::exception& e) {
+      std::printf("%s\n", e.what());
+      std::fflush(stdout);
+      ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  return child > 0 && ::waitpid(child, &status, 0) == child && status == 0;
+}
+
 void run(const std::string& module, const char* keyFile, const std::vector<std::string>& steps) {
   Key judge = readPublicKey(keyFile);
-  std::map<std::string, std::unique_ptr<Library>> live;
+  Libraries live;
   for (const std::string& step : steps) {
     auto fails = [&](const std::string& who, const std::string& what) {
       return std::runtime_error("after " + step + ": " + who + ": " + what);
@@ -241,7 +290,9 @@ void run(const std::string& module, const char* keyFile, const std::vector<std::
     // Whoever dies in it has said where.
     std::printf("%s\n", step.c_str());
     std::fflush(stdout);
-    if (step.starts_with("-")) {
+    if (step == "fork") {
+      if (!signInAChild(live, judge.get())) throw Failed();
+    } else if (step.starts_with("-")) {
       if (live.erase(step.substr(1)) != 1) throw fails(step, "it is not started");
     } else {
       try {
@@ -250,14 +301,7 @@ void run(const std::string& module, const char* keyFile, const std::vector<std::
         throw fails(step, e.what());
       }
     }
-    for (auto& [name, library] : live) {
-      try {
-        if (!verifies(judge.get(), library->sign()))
-          throw std::runtime_error("its signature does not verify");
-      } catch (const std::exception& e) {
-        throw fails(name, e.what());
-      }
-    }
+    sign(live, judge.get(), step);
   }
 }
 
@@ -275,6 +319,8 @@ int main(int argc, char** argv) {
     std::printf("%s\n", e.what());
     std::fflush(stdout);
     // What is half started is not finalised.
+    ::_exit(1);
+  } catch (const Failed&) {
     ::_exit(1);
   }
   std::printf("all signed\n");

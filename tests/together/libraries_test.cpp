@@ -147,6 +147,25 @@ TEST_F(Libraries, comeBack) {
   expect(outcome.good, outcome.last);
 }
 
+// As servers do; and those that are finalised in the parent meanwhile are not in the next child.
+// The engine starts first and logs in: where it found the token logged in it has no login to
+// repeat, and a child has none of its parent's.
+TEST_F(Libraries, forkInEveryOrder) {
+  sentence("All three sign in a forked child as well, whoever has been finalised before");
+  for (auto& order : orders(3)) {
+    const Names names = {"engine", "gnutls", "nss"};
+    Names steps(names);
+    steps.push_back("fork");
+    for (unsigned i : order) {
+      steps.push_back("-" + names[i]);
+      steps.push_back("fork");
+    }
+    Outcome outcome = run(steps);
+    expect(outcome.good, outcome.last);
+    if (HasFailure()) return;
+  }
+}
+
 // What the proxy is for.
 TEST_F(Libraries, breakEachOtherDirectlyOnTheModule) {
   if (kind() != Kind::Bulkhead) GTEST_SKIP() << "is about SoftHSM2 itself";

@@ -2,6 +2,8 @@
 //
 // The pool of function lists: a consumer for each call that asks for one, many at once, thousands
 // one after another, and what happens when all lists are taken.
+#include <malloc.h>
+
 #include <atomic>
 #include <random>
 
@@ -85,6 +87,41 @@ TEST_F(Pool, hasRoomForThousandsOneAfterAnother) {
   }
   stays->works(session, "after 3000 others");
   EXPECT_LE(descriptors().size(), before + 8);
+}
+
+// With nobody beside it that keeps the workers: each time all is started, and nothing is left.
+TEST_F(Pool, keepsNothingOfThoseThatCameAndWent) {
+  sentence(
+      "A program loads, initialises, logs in, finalises and unloads hundreds of times: no leak");
+  std::optional<Consumer> one;
+  auto come = [&](bool initialize) {
+    Library again(moduleUnderTest());
+    one.emplace(again.functions(), "A");
+    if (initialize) {
+      one->initialize();
+      expect("A's C_Login", one->login(one->open(slot(*one))));
+      expect("A's C_Finalize", one->finalize());
+    }
+    one.reset();
+  };
+  for (bool initialize : {true, false}) {
+    int times = initialize ? 300 : 5000;
+    // What is kept once is no leak.
+    for (int i = 0; i < 140; ++i) come(initialize && i < 10);
+    auto open = descriptors();
+    auto running = threads();
+    auto taken = ::mallinfo2().uordblks;
+    for (int i = 0; i < times && !HasFailure(); ++i) come(initialize);
+    expect(descriptors() == open, "descriptors are left open");
+    expect(threads() == running, "threads are left");
+    auto more = static_cast<long long>(::mallinfo2().uordblks - taken);
+    // Less than a word for each time.
+    expect(more < times * 8, std::to_string(more) + " bytes are not given back");
+    RecordProperty(initialize ? "bytes_kept_of_lives" : "bytes_kept_of_loads",
+                   std::to_string(more));
+    EXPECT_TRUE(kind() != Kind::Bulkhead || childrenOf(::getpid()).empty());
+    if (HasFailure()) return;
+  }
 }
 
 TEST_F(Pool, givesAgainWhatIsIdleLongest) {
