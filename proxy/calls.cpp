@@ -179,8 +179,7 @@ CK_RV onSlot(Process& process, unsigned consumer, typename ipc::Line<F>::Args ar
   if (module == nullptr)
     return process.active(consumer) ? CKR_SLOT_ID_INVALID : CKR_CRYPTOKI_NOT_INITIALIZED;
   if constexpr (F == Function::C_CloseAllSessions) {
-    process.closeSessions(consumer, slot);
-    return CKR_OK;
+    return process.closeSessions(consumer, slot);
   } else {
     auto worker = module->runningWorker();
     if (worker == nullptr)

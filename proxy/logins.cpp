@@ -20,7 +20,8 @@ bool Logins::add(CK_SLOT_ID slot, unsigned consumer, std::uint64_t begun) {
 
 void Logins::remove(CK_SLOT_ID slot, unsigned consumer) {
   std::lock_guard lock(mutex_);
-  tokens_[slot].consumers.erase(consumer);
+  if (auto token = tokens_.find(slot); token != tokens_.end())
+    token->second.consumers.erase(consumer);
 }
 
 Logins::Logout::Logout(Logins& logins, CK_SLOT_ID slot, unsigned consumer)

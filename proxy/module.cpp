@@ -2,6 +2,7 @@
 #include "proxy/module.h"
 
 #include <algorithm>
+#include <span>
 
 namespace bulkhead::proxy {
 
@@ -34,9 +35,9 @@ void Module::setLastSlots(bool tokenPresent, std::vector<CK_SLOT_ID> slots) {
 
 // Starts a worker if there is none and nobody else is at it. Whoever gets one completes the start
 // with endStart(). Null: there is one, or somebody else is at it, or it is not to be had.
-std::shared_ptr<Worker> Module::beginStart(bool afterDeath) {
+std::shared_ptr<Worker> Module::beginStart(bool afterDeath) noexcept {
   unsigned generation;
-  {
+  try {
     std::lock_guard lock(mutex_);
     if (starting_ || users_ == 0 || (worker_ != nullptr && worker_->running())) return nullptr;
     if (afterDeath) {
@@ -55,27 +56,40 @@ std::shared_ptr<Worker> Module::beginStart(bool afterDeath) {
     }
     starting_ = true;
     generation = generation_++;
+  } catch (const std::bad_alloc&) {
+    return nullptr;
   }
   auto started = Worker::start(config_, generation, logLevel_);
   if (started) return *started;
-  logToStderr(logLevel_, LogLevel::Error, config_.name,
-              "cannot start: " + started.error().message());
+  std::string why;
+  try {
+    why = started.error().message();
+    logToStderr(logLevel_, LogLevel::Error, config_.name, "cannot start: " + why);
+  } catch (const std::bad_alloc&) {
+    // Without memory for a line there is none.
+  }
   {
     std::lock_guard lock(mutex_);
     starting_ = false;
-    failure_ = started.error().message();
+    failure_ = std::move(why);
     failureValue_ = CKR_GENERAL_ERROR;
   }
   changed_.notify_all();
   return nullptr;
 }
 
-void Module::endStart(const std::shared_ptr<Worker>& worker) {
+void Module::endStart(const std::shared_ptr<Worker>& worker) noexcept {
   bool unwanted;
+  std::string why;
+  try {
+    why = worker->failure();
+  } catch (const std::bad_alloc&) {
+    // Without memory for the reason there is none.
+  }
   {
     std::lock_guard lock(mutex_);
     starting_ = false;
-    failure_ = worker->failure();
+    failure_ = std::move(why);
     failureValue_ = worker->failureValue();
     unwanted = users_ == 0;
     ran_ = ran_ || worker->phase() != Worker::Phase::Failed;
@@ -85,7 +99,9 @@ void Module::endStart(const std::shared_ptr<Worker>& worker) {
   }
   changed_.notify_all();
   if (!unwanted) return;
-  Worker::end({worker});
+  worker->beginEnd();
+  worker->end();
+  worker->bury();
 }
 
 void Module::awaitStart() {
@@ -95,6 +111,10 @@ void Module::awaitStart() {
 
 void Module::acquire(const std::vector<std::shared_ptr<Module>>& modules) {
   std::vector<std::pair<Module*, std::shared_ptr<Worker>>> ours;
+  std::vector<std::shared_ptr<Worker>> workers;
+  // From here on no memory is needed: either all of them have one more user, or none has.
+  ours.reserve(modules.size());
+  workers.reserve(modules.size());
   for (auto& module : modules) {
     bool first;
     {
@@ -110,7 +130,6 @@ void Module::acquire(const std::vector<std::shared_ptr<Module>>& modules) {
     }
     if (auto worker = module->beginStart(!first)) ours.emplace_back(module.get(), worker);
   }
-  std::vector<std::shared_ptr<Worker>> workers;
   for (auto& [module, worker] : ours) workers.push_back(worker);
   Worker::awaitReady(workers);
   for (auto& [module, worker] : ours) module->endStart(worker);
@@ -118,29 +137,36 @@ void Module::acquire(const std::vector<std::shared_ptr<Module>>& modules) {
   for (auto& module : modules) module->awaitStart();
 }
 
-void Module::release(const std::vector<std::shared_ptr<Module>>& modules, Clock::time_point began) {
-  std::vector<std::pair<Module*, std::shared_ptr<Worker>>> ending;
-  for (auto& module : modules) {
-    std::lock_guard lock(module->mutex_);
-    if (module->users_ == 0 || --module->users_ != 0) continue;
-    // Until it has ended nobody starts another.
-    if (module->worker_ != nullptr && !module->starting_) {
-      module->starting_ = true;
-      ending.emplace_back(module.get(), std::move(module->worker_));
+void Module::release(const std::vector<std::shared_ptr<Module>>& modules,
+                     Clock::time_point began) noexcept {
+  // Of as many at a time as there ever are, without memory for more.
+  for (auto next = modules.begin(); next != modules.end();) {
+    std::array<std::pair<Module*, std::shared_ptr<Worker>>, 32> room;
+    std::size_t n = 0;
+    for (; next != modules.end() && n < room.size(); ++next) {
+      Module& module = **next;
+      std::lock_guard lock(module.mutex_);
+      if (module.users_ == 0 || --module.users_ != 0) continue;
+      // Until it has ended nobody starts another.
+      if (module.worker_ != nullptr && !module.starting_) {
+        module.starting_ = true;
+        room[n++] = {&module, std::move(module.worker_)};
+      }
+      module.worker_ = nullptr;
+      module.claimed_.store(false);
     }
-    module->worker_ = nullptr;
-    module->claimed_.store(false);
-  }
-  std::vector<std::shared_ptr<Worker>> workers;
-  for (auto& [module, worker] : ending) workers.push_back(worker);
-  Worker::end(workers, began);
-  for (auto& [module, worker] : ending) module->watch_.clear();
-  for (auto& [module, worker] : ending) {
-    {
-      std::lock_guard lock(module->mutex_);
-      module->starting_ = false;
+    const std::span ending(room.data(), n);
+    for (auto& [module, worker] : ending) worker->beginEnd(began);
+    for (auto& [module, worker] : ending) worker->end();
+    for (auto& [module, worker] : ending) worker->bury();
+    for (auto& [module, worker] : ending) module->watch_.clear();
+    for (auto& [module, worker] : ending) {
+      {
+        std::lock_guard lock(module->mutex_);
+        module->starting_ = false;
+      }
+      module->changed_.notify_all();
     }
-    module->changed_.notify_all();
   }
 }
 

@@ -35,7 +35,7 @@ class Module {
   /// Takes the user away again; modules without users are finalised, side by side, within
   /// StopTimeoutSec= after `began`.
   static void release(const std::vector<std::shared_ptr<Module>>& modules,
-                      ipc::Clock::time_point began = ipc::Clock::now());
+                      ipc::Clock::time_point began = ipc::Clock::now()) noexcept;
 
   /// The present worker, running or not; null before the first and after the last user.
   std::shared_ptr<Worker> worker() const;
@@ -66,8 +66,8 @@ class Module {
   void setLastSlots(bool tokenPresent, std::vector<CK_SLOT_ID> slots);
 
  private:
-  std::shared_ptr<Worker> beginStart(bool afterDeath);
-  void endStart(const std::shared_ptr<Worker>& worker);
+  std::shared_ptr<Worker> beginStart(bool afterDeath) noexcept;
+  void endStart(const std::shared_ptr<Worker>& worker) noexcept;
   void awaitStart();
 
   const ModuleConfig config_;

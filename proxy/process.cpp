@@ -114,14 +114,23 @@ Process::Modules Process::acquireFor(const Modules& configured) {
   // Only a worker's start tells what the policy says, so that two who come at once may both have
   // the first.
   Modules others, copies;
-  for (std::size_t i = 0; i < modules.size(); ++i) {
-    if (settled[i] || !modules[i]->perConsumer() || modules[i]->claim()) continue;
-    others.push_back(modules[i]);
-    modules[i] = copyOf(modules[i]);
-    copies.push_back(modules[i]);
+  try {
+    others.reserve(modules.size());
+    copies.reserve(modules.size());
+    for (std::size_t i = 0; i < modules.size(); ++i) {
+      if (settled[i] || !modules[i]->perConsumer() || modules[i]->claim()) continue;
+      copies.push_back(copyOf(modules[i]));
+      others.push_back(std::exchange(modules[i], copies.back()));
+    }
+    Module::release(others);
+    others.clear();
+    Module::acquire(copies);
+  } catch (...) {
+    // Copies that have no user yet are left alone.
+    Module::release(others);
+    Module::release(modules);
+    throw;
   }
-  Module::release(others);
-  Module::acquire(copies);
   return modules;
 }
 
@@ -166,14 +175,27 @@ void Process::leave() {
 }
 
 CK_RV Process::start(unsigned index) {
+  CK_RV rv = CKR_OK;
+  Modules configured = enter(index, rv);
+  try {
+    if (rv == CKR_OK) rv = bringUp(index, configured);
+  } catch (const std::bad_alloc&) {
+    rv = CKR_HOST_MEMORY;
+  }
+  if (rv != CKR_OK) leave();
+  return rv;
+}
+
+// Starts the modules for a consumer, or leaves nothing of them.
+CK_RV Process::bringUp(unsigned index, const Modules& configured) {
   Consumer& consumer = consumers_[index];
   CK_RV rv = CKR_OK;
-  Modules modules = enter(index, rv);
-  if (rv == CKR_OK) {
-    modules = acquireFor(modules);
+  const Modules modules = acquireFor(configured);
+  try {
+    auto shown = std::make_shared<const Modules>(modules);
     {
       std::lock_guard lock(mutex_);
-      consumer.modules = std::make_shared<const Modules>(modules);
+      consumer.modules = std::move(shown);
     }
     for (auto& module : modules) {
       auto worker = module->worker();
@@ -185,15 +207,16 @@ CK_RV Process::start(unsigned index) {
     }
     // Ids are given in the order of the first look.
     if (rv == CKR_OK) (void)refreshSlots(modules, false);
-    if (rv != CKR_OK) {
-      {
-        std::lock_guard lock(mutex_);
-        consumer.modules = nullptr;
-      }
-      Module::release(modules);
-    }
+  } catch (const std::bad_alloc&) {
+    rv = CKR_HOST_MEMORY;
   }
-  if (rv != CKR_OK) leave();
+  if (rv != CKR_OK) {
+    {
+      std::lock_guard lock(mutex_);
+      consumer.modules = nullptr;
+    }
+    Module::release(modules);
+  }
   return rv;
 }
 
@@ -229,10 +252,13 @@ CK_RV Process::initialize(unsigned index) {
   }
   slotEvents_.begin(index);
   CK_RV rv;
+  // Whatever happens, nobody waits for it for ever.
   try {
     rv = start(index);
   } catch (const std::bad_alloc&) {
     rv = CKR_HOST_MEMORY;
+  } catch (...) {
+    rv = CKR_GENERAL_ERROR;
   }
   {
     std::lock_guard lock(consumer.mutex);
@@ -257,11 +283,11 @@ CK_RV Process::finalize(unsigned index) {
   slotEvents_.wakeAll();
   // A module that hangs holds this up for as long as it may hold up its own end, and not twice.
   auto began = ipc::Clock::now();
-  closeSessions(index, 0, began);
-  auto modules = modulesOf(index);
+  CK_RV rv = closeSessions(index, 0, began);
+  std::shared_ptr<const Modules> modules;
   {
     std::lock_guard lock(mutex_);
-    consumer.modules = nullptr;
+    modules.swap(consumer.modules);
   }
   Module::release(*modules, began);
   leave();
@@ -270,23 +296,30 @@ CK_RV Process::finalize(unsigned index) {
     consumer.phase = Phase::Idle;
   }
   consumer.changed.notify_all();
-  return CKR_OK;
+  return rv;
 }
 
-void Process::closeSessions(unsigned consumer, CK_SLOT_ID slot,
-                            std::optional<ipc::Clock::time_point> ending) {
-  for (auto& session : sessions_.of(consumer, slot)) {
-    if (!sessions_.remove(session->handle) || !session->worker->running()) continue;
+CK_RV Process::closeSessions(unsigned consumer, CK_SLOT_ID slot,
+                             std::optional<ipc::Clock::time_point> ending) noexcept {
+  CK_RV rv = CKR_OK;
+  for (auto session = sessions_.take(consumer, slot); session != nullptr;
+       session = std::move(session->next)) {
+    if (!session->worker->running()) continue;
     Worker::Patience patience;
     if (ending) patience = *ending + session->worker->terms().stopTimeout;
     sessionClosed(*session);
-    ipc::HostCodec codec = session->worker->codec();
-    (void)session->worker->call<ipc::Function::C_CloseSession>(codec, {session->real}, patience);
+    try {
+      ipc::HostCodec codec = session->worker->codec();
+      (void)session->worker->call<ipc::Function::C_CloseSession>(codec, {session->real}, patience);
+    } catch (const std::bad_alloc&) {
+      rv = CKR_HOST_MEMORY;
+    }
   }
+  return rv;
 }
 
 void Process::sessionClosed(const Session& session) {
-  if (sessions_.of(session.consumer, session.slot).empty())
+  if (!sessions_.any(session.consumer, session.slot))
     session.worker->logins().remove(session.moduleSlot, session.consumer);
 }
 

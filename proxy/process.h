@@ -76,9 +76,10 @@ class Process {
   LogLevel logLevel() const { return logLevel_; }
 
   /// Closes a consumer's sessions, of one slot or, with 0, of all, and with them ends its login.
-  /// With `ending`, no module is waited for beyond StopTimeoutSec= after that.
-  void closeSessions(unsigned consumer, CK_SLOT_ID slot,
-                     std::optional<ipc::Clock::time_point> ending = {});
+  /// With `ending`, no module is waited for beyond StopTimeoutSec= after that. CKR_HOST_MEMORY when
+  /// there was none to tell a module of it.
+  CK_RV closeSessions(unsigned consumer, CK_SLOT_ID slot,
+                      std::optional<ipc::Clock::time_point> ending = {}) noexcept;
 
   /// What remains to be done when a consumer has closed a session: without any left on the slot it
   /// is logged in no more. The token is until the last session of all consumers goes, when the
@@ -106,6 +107,7 @@ class Process {
   Modules seenBy(unsigned consumer, CK_RV& rv);
   void leave();
   CK_RV start(unsigned index);
+  CK_RV bringUp(unsigned index, const Modules& configured);
   Modules acquireFor(const Modules& configured);
 
   LogLevel logLevel_ = LogLevel::Off;

@@ -37,15 +37,28 @@ bool Sessions::remove(CK_SESSION_HANDLE handle) {
   return true;
 }
 
-std::vector<std::shared_ptr<Session>> Sessions::of(unsigned consumer, CK_SLOT_ID slot) const {
-  std::vector<std::shared_ptr<Session>> all;
+bool Sessions::any(unsigned consumer, CK_SLOT_ID slot) const {
   for (const Shard& shard : shards_) {
     std::lock_guard lock(shard.mutex);
     for (auto& [handle, session] : shard.sessions)
-      if (session->consumer == consumer && (slot == 0 || session->slot == slot))
-        all.push_back(session);
+      if (session->consumer == consumer && session->slot == slot) return true;
   }
-  return all;
+  return false;
+}
+
+std::shared_ptr<Session> Sessions::take(unsigned consumer, CK_SLOT_ID slot) noexcept {
+  std::shared_ptr<Session> chain;
+  for (Shard& shard : shards_) {
+    std::lock_guard lock(shard.mutex);
+    std::erase_if(shard.sessions, [&](auto& entry) {
+      auto& session = entry.second;
+      if (session->consumer != consumer || (slot != 0 && session->slot != slot)) return false;
+      session->next = std::move(chain);
+      chain = std::move(session);
+      return true;
+    });
+  }
+  return chain;
 }
 
 }  // namespace bulkhead::proxy

@@ -8,7 +8,6 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
-#include <vector>
 
 #include "proxy/module.h"
 
@@ -24,8 +23,9 @@ struct Session {
   std::shared_ptr<Worker> worker;  ///< the one that it was opened on; there is no other for it
   CK_SLOT_ID slot;                 ///< this process's id
   CK_SLOT_ID moduleSlot;
-  CK_SESSION_HANDLE real;    ///< the module's handle
-  CK_SESSION_HANDLE handle;  ///< ours
+  CK_SESSION_HANDLE real;         ///< the module's handle
+  CK_SESSION_HANDLE handle;       ///< ours
+  std::shared_ptr<Session> next;  ///< of those that take() yields
   /// By Operation.
   std::array<std::atomic<CK_MECHANISM_TYPE>, 5> mechanisms{
       CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION,
@@ -44,8 +44,11 @@ class Sessions {
   std::shared_ptr<Session> find(CK_SESSION_HANDLE handle, unsigned consumer) const;
   /// Takes a session out; false when it was gone already.
   bool remove(CK_SESSION_HANDLE handle);
-  /// All sessions of a consumer, of one slot or, with 0, of all.
-  std::vector<std::shared_ptr<Session>> of(unsigned consumer, CK_SLOT_ID slot = 0) const;
+  /// Whether the consumer has a session on the slot.
+  bool any(unsigned consumer, CK_SLOT_ID slot) const;
+  /// Takes out all sessions of a consumer, of one slot or, with 0, of all: a chain, for which no
+  /// memory is needed.
+  std::shared_ptr<Session> take(unsigned consumer, CK_SLOT_ID slot) noexcept;
 
  private:
   // Threads that use different sessions seldom wait for each other.

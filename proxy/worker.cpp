@@ -83,7 +83,11 @@ std::vector<std::string> environmentForWorker() {
 }  // namespace
 
 Worker::Worker(const ModuleConfig& module, unsigned generation, LogLevel logLevel)
-    : name_(module.name), generation_(generation), logLevel_(logLevel) {}
+    : name_(module.name), generation_(generation), logLevel_(logLevel) {
+  // Channels are given back where nothing may fail; one more is for C_Finalize.
+  idle_.reserve(MAX_IDLE);
+  busy_.reserve(MAX_BUSY + 1);
+}
 
 Result<std::shared_ptr<Worker>> Worker::start(const ModuleConfig& module, unsigned generation,
                                               LogLevel logLevel) try {
@@ -485,13 +489,7 @@ void Worker::log(LogLevel level, const std::string& text) const noexcept {
   }
 }
 
-void Worker::end(const std::vector<std::shared_ptr<Worker>>& workers, Clock::time_point began) {
-  for (auto& worker : workers) worker->sendFinalize(began);
-  for (auto& worker : workers) worker->awaitFinalize();
-  for (auto& worker : workers) worker->bury();
-}
-
-void Worker::sendFinalize(Clock::time_point began) {
+void Worker::beginEnd(Clock::time_point began) noexcept try {
   if (!running()) return;
   // In a call of its own even when all channels are taken by calls that block. Where none is to be
   // had at once, the worker is ended without.
@@ -506,25 +504,27 @@ void Worker::sendFinalize(Clock::time_point began) {
   if (!finalizing_.lease) return;
   finalizing_.deadline = began + terms_.stopTimeout;
   finalizing_.forgiving = true;
-  try {
-    ipc::HostCodec codec = this->codec();
-    ipc::FrameBuilder frame(finalizing_.lease->sendBuffer());
-    ipc::encodeRequest<ipc::Function::C_Finalize>(codec, frame.initRoot<ipc::wire::Request>(),
-                                                  {nullptr});
-    finalizing_.largestReply = codec.largestReply();
-    sendFrame(ipc::Function::C_Finalize, finalizing_, frame);
-    return;
-  } catch (const std::bad_alloc&) {
-  } catch (const kj::Exception&) {
-  }
+  ipc::HostCodec codec = this->codec();
+  ipc::FrameBuilder frame(finalizing_.lease->sendBuffer());
+  ipc::encodeRequest<ipc::Function::C_Finalize>(codec, frame.initRoot<ipc::wire::Request>(),
+                                                {nullptr});
+  finalizing_.largestReply = codec.largestReply();
+  sendFrame(ipc::Function::C_Finalize, finalizing_, frame);
+} catch (const std::bad_alloc&) {
+  finalizing_.failed = CKR_HOST_MEMORY;
+} catch (const kj::Exception&) {
   finalizing_.failed = CKR_HOST_MEMORY;
 }
 
-void Worker::awaitFinalize() {
-  if (finalizing_.lease && finalizing_.failed == CKR_OK) {
-    Exchange got = finalizing_.lease->receive(finalizing_.largestReply, finalizing_.deadline);
-    if (got == Exchange::Expired)
-      log(LogLevel::Warning, "C_Finalize took longer than StopTimeoutSec=");
+void Worker::end() noexcept {
+  try {
+    if (finalizing_.lease && finalizing_.failed == CKR_OK) {
+      Exchange got = finalizing_.lease->receive(finalizing_.largestReply, finalizing_.deadline);
+      if (got == Exchange::Expired)
+        log(LogLevel::Warning, "C_Finalize took longer than StopTimeoutSec=");
+    }
+  } catch (const std::bad_alloc&) {
+    // It is ended without having been heard.
   }
   leave(Phase::Ended);
   finalizing_ = {};

@@ -150,10 +150,12 @@ class Worker {
   /// The answer to a call for which there is no reply, by the phase the worker is in.
   CK_RV absent() const;
 
-  /// Finalises workers side by side: C_Finalize, not beyond StopTimeoutSec= after `began`, and then
-  /// the end of the processes. Calls under way return CKR_CRYPTOKI_NOT_INITIALIZED.
-  static void end(const std::vector<std::shared_ptr<Worker>>& workers,
-                  ipc::Clock::time_point began = ipc::Clock::now());
+  /// Asks for the end: sends C_Finalize. end() waits for it, not beyond StopTimeoutSec= after
+  /// `began`, and tells the processes to end, which bury() waits for: so that several end side by
+  /// side. Calls under way return CKR_CRYPTOKI_NOT_INITIALIZED.
+  void beginEnd(ipc::Clock::time_point began = ipc::Clock::now()) noexcept;
+  void end() noexcept;
+  void bury() noexcept;
 
   /// Ends a worker that broke a rule or a deadline; one that `closed` its sockets gets a moment to
   /// be found dead by itself. `why` goes to the log.
@@ -171,12 +173,9 @@ class Worker {
   std::unique_ptr<HostChannel> openChannel(ipc::Deadline deadline) noexcept;
   ipc::Area* areaOf(HostChannel& channel, std::size_t size);
   void giveBack(std::unique_ptr<HostChannel> channel, bool clean);
-  void sendFinalize(ipc::Clock::time_point began);
-  void awaitFinalize();
   void leave(Phase phase);
   void stop(const std::string& why, bool closed = false) noexcept;
   CK_RV broken(ipc::Exchange how, ipc::Function f, bool forgiving);
-  void bury() noexcept;
   void sendFrame(ipc::Function f, Sent& sent, ipc::FrameBuilder& frame);
 
   std::string name_;
