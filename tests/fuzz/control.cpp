@@ -32,6 +32,9 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
     capnp::MallocMessageBuilder log;
     log.initRoot<wire::Control>().initLog().setText("text");
     put(log);
+    capnp::MallocMessageBuilder closed;
+    closed.initRoot<wire::Control>().setClosed("why");
+    put(closed);
     capnp::MallocMessageBuilder ended;
     ended.initRoot<wire::Control>().setEnded("signal");
     put(ended);
@@ -72,6 +75,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         break;
       case wire::Control::STOP:
         sum += std::string(message.getStop().cStr()).size();
+        break;
+      case wire::Control::CLOSED:
+        sum += std::string(message.getClosed().cStr()).size();
         break;
       case wire::Control::ENDED:
         sum += std::string(message.getEnded().cStr()).size();
