@@ -8,6 +8,10 @@
 
 #include "proxy/message.h"
 
+#ifdef BULKHEAD_SANITIZED
+extern "C" __attribute__((weak)) void __lsan_register_root_region(const void*, std::size_t);
+#endif
+
 namespace bulkhead::proxy {
 namespace {
 
@@ -24,6 +28,10 @@ ForkPage* forkPage() {
     void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
     (void)::madvise(p, size, MADV_WIPEONFORK);
+#ifdef BULKHEAD_SANITIZED
+    // Else the leak sanitizer does not look here for what is in use.
+    if (__lsan_register_root_region != nullptr) __lsan_register_root_region(p, size);
+#endif
     return new (p) ForkPage;
   }();
   return PAGE;
