@@ -81,10 +81,13 @@ int main(int argc, char** argv) {
   if (what == "no-userns") {
     refuse(filter, SCMP_SYS(unshare), EPERM);
     refuse(filter, SCMP_SYS(clone3), ENOSYS);
-    for (unsigned flag : {CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID})
-      if (::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag)) != 0)
+    for (int flag : {CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID}) {
+      auto bit = static_cast<scmp_datum_t>(flag);
+      scmp_arg_cmp set{0, SCMP_CMP_MASKED_EQ, bit, bit};
+      if (::seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1, &set) !=
+          0)
         fail("seccomp_rule_add");
+    }
     load(filter);
   } else if (what == "no-landlock") {
     for (int call : {444, 445, 446}) refuse(filter, call, ENOSYS);
