@@ -118,7 +118,7 @@ TEST_F(Messages, hundredsOfThem) {
     std::string what = "seed " + std::to_string(seed) + " step " + std::to_string(step);
     bool decrypting = below(2) == 0;
     bool withParameter = below(4) == 0;
-    Bytes iv = random(12), tag(16), plain = random(below(100)), aad = random(below(40));
+    Bytes iv = random(12), tag(20), plain = random(below(100)), aad = random(below(40));
     CK_ULONG tagBits = below(8) == 0 ? 8 * below(20) : 128;
     // Where the IV comes from: the caller, a counter, chance in what the caller leaves free.
     static constexpr CK_GENERATOR_FUNCTION GENERATORS[] = {CKG_NO_GENERATE, CKG_NO_GENERATE,
