@@ -51,6 +51,9 @@ Channel::Channel(ChannelEnd end, std::uint64_t maxMessage, int gone)
 
 Channel::~Channel() {
   if (!isHost()) return;
+  // A child of the host may have copies of the descriptors: closing them alone tells nothing.
+  FrameHeader end{0, 0};
+  if (isOwn()) (void)!::write(end_.out.get(), &end, sizeof end);
   auto giveUp = [](Descriptor& fd, const FileIdentity& identity) {
     if (FileIdentity::of(fd.get()) != identity) (void)fd.release();
   };
@@ -60,7 +63,9 @@ Channel::~Channel() {
 }
 
 bool Channel::isOwn() const {
-  return out_ && FileIdentity::of(end_.out.get()) == out_ && FileIdentity::of(end_.in.get()) == in_;
+  // Without the second reader a write may be a signal.
+  return out_ && FileIdentity::of(end_.out.get()) == out_ &&
+         FileIdentity::of(end_.in.get()) == in_ && FileIdentity::of(end_.reader.get()) == reader_;
 }
 
 Area* Channel::areaOf(std::size_t size) {
@@ -92,7 +97,9 @@ Exchange Channel::wait(bool toSend, Deadline deadline) {
     if (n == 0) return Exchange::Expired;
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Exchange::Closed;
-    if (((fds[0].revents | fds[2].revents) & POLLNVAL) != 0) return Exchange::Foreign;
+    // While we slept the host may have closed them, and opened others under their numbers.
+    if (isHost() && !(toSend ? isOwn() : FileIdentity::of(end_.in.get()) == in_))
+      return Exchange::Foreign;
     if (toSend)
       return fds[0].revents != 0 || fds[1].revents != 0 ? Exchange::Closed : Exchange::Done;
     return fds[0].revents != 0 ? Exchange::Done : Exchange::Closed;
@@ -166,15 +173,26 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
   return Exchange::Done;
 }
 
+// Takes what is there, without waiting for it.
+ssize_t Channel::takeNow(std::byte* to, std::size_t size) {
+  // The host's end never blocks; the worker's does, but for this.
+  if (isHost()) return ::read(end_.in.get(), to, size);
+  iovec part{to, size};
+  ssize_t n = ::preadv2(end_.in.get(), &part, 1, -1, RWF_NOWAIT);
+  if (n >= 0 || errno != EOPNOTSUPP) return n;
+  // Pipes have that since Linux 6.4.
+  pollfd one{end_.in.get(), POLLIN, 0};
+  if (::poll(&one, 1, 0) > 0) return ::read(end_.in.get(), to, size);
+  errno = EAGAIN;
+  return -1;
+}
+
 // Takes what is there within a moment. Less than 0 for nothing.
 ssize_t Channel::look(std::byte* to, std::size_t size) {
   auto end = Clock::now() + LOOK_FOR;
-  iovec part{to, size};
   ssize_t n;
   do {
-    // The host's end never blocks; the worker's does, but for this.
-    n = isHost() ? ::read(end_.in.get(), to, size)
-                 : ::preadv2(end_.in.get(), &part, 1, -1, RWF_NOWAIT);
+    n = takeNow(to, size);
   } while (n < 0 && errno == EAGAIN && Clock::now() < end);
   looking_.found(n >= 0 || errno != EAGAIN);
   return n;

@@ -43,7 +43,8 @@ enum class Exchange {
 
 /// What stands in front of every message.
 struct FrameHeader {
-  std::uint32_t words;     ///< of the message that follows, segment table included; see LONE
+  /// Of the message that follows, segment table included; see LONE. 0 ends the channel.
+  std::uint32_t words;
   std::uint32_t sequence;  ///< the request's number; the reply repeats it
 };
 
@@ -121,7 +122,8 @@ class Channel {
   Channel(ChannelEnd end, std::uint64_t maxMessage, int gone = -1);
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
-  /// Closes those descriptors that still are the channel's.
+  /// Host: tells the worker's thread that it may end, and closes those descriptors that still are
+  /// the channel's.
   ~Channel();
 
   /// Memory for the message to send: FrameBuilder takes it.
@@ -158,6 +160,7 @@ class Channel {
  private:
   Exchange wait(bool toSend, Deadline deadline);
   Exchange take(std::byte* to, std::size_t size, Deadline deadline, std::size_t& taken);
+  ssize_t takeNow(std::byte* to, std::size_t size);
   ssize_t look(std::byte* to, std::size_t size);
   bool isHost() const { return bool(end_.reader); }
 

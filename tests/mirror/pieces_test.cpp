@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // What calls are made of: handles with generations, memory that forgets, frames.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <fstream>
 #include <future>
 #include <memory>
+#include <string>
+#include <thread>
 
 #include "ipc/arena.h"
 #include "ipc/channel.h"
@@ -100,13 +105,15 @@ TEST(Arena, RefusesWhatNoMemoryHas) {
 struct Pair {
   explicit Pair(std::uint64_t max = 1 << 20) {
     auto ends = channelEnds();
+    reader = ends->host.reader.get();
     raw = Descriptor(::dup(ends->worker.out.get()));
     a = std::make_unique<Channel>(std::move(ends->host), max);
     b = std::make_unique<Channel>(std::move(ends->worker), max);
   }
   std::unique_ptr<Channel> a;
   std::unique_ptr<Channel> b;
-  Descriptor raw;  // where a's messages come from
+  Descriptor raw;   // where a's messages come from
+  int reader = -1;  // a's second reader of what it sends
 };
 
 std::vector<std::byte> pattern(std::size_t n) {
@@ -215,6 +222,50 @@ TEST(Channel, KnowsWhenItsDescriptorIsAnothersAndLeavesItAlone) {
   EXPECT_FALSE(pair.a->isOwn());
   pair.a.reset();
   EXPECT_EQ(::close(number), 0);
+}
+
+TEST(Channel, IsNotToBeUsedOnceItsSecondReaderIsClosed) {
+  Pair pair;
+  ASSERT_EQ(::close(pair.reader), 0);
+  EXPECT_FALSE(pair.a->isOwn());
+}
+
+TEST(Channel, TakesNothingOfWhatGotItsNumberWhileItSlept) {
+  Pair pair;
+  int others[2];
+  ASSERT_EQ(::pipe2(others, O_CLOEXEC), 0);
+  Descriptor reading(others[0]), writing(others[1]);
+  ASSERT_EQ(::write(writing.get(), "theirs", 6), 6);
+  std::atomic<pid_t> thread{0};
+  auto received = std::async(std::launch::async, [&] {
+    thread = ::gettid();
+    return pair.a->receive(4096, deadlineIn(30s));
+  });
+  // Asleep in its wait, which holds on to the pipe that it waits for.
+  auto asleep = [&] {
+    std::string id, name, state;
+    std::ifstream("/proc/self/task/" + std::to_string(thread) + "/stat") >> id >> name >> state;
+    return state == "S";
+  };
+  while (thread == 0 || !asleep()) std::this_thread::sleep_for(1ms);
+  int number = pair.a->descriptor();
+  ASSERT_EQ(::dup2(reading.get(), number), number);
+  ASSERT_EQ(::write(pair.raw.get(), "reply", 5), 5);
+  EXPECT_EQ(received.get(), Exchange::Foreign);
+  char bytes[16];
+  EXPECT_EQ(::read(reading.get(), bytes, sizeof bytes), 6);
+  EXPECT_EQ(::close(number), 0);
+}
+
+TEST(Channel, TellsTheWorkerOfItsEndWhoeverHasCopies) {
+  auto ends = channelEnds();
+  // As a child of the host has them.
+  Descriptor copies[] = {Descriptor(::dup(ends->host.in.get())),
+                         Descriptor(::dup(ends->host.out.get()))};
+  auto host = std::make_unique<Channel>(std::move(ends->host), 1 << 20);
+  Channel worker(std::move(ends->worker), 1 << 20);
+  host.reset();
+  EXPECT_EQ(worker.receive(4096, deadlineIn(30s)), Exchange::Malformed);
 }
 
 TEST(Channel, NoSignalComesOfAPeerThatIsGone) {
