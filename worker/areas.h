@@ -16,13 +16,21 @@ namespace bulkhead::worker {
 /// The areas that have come, until they are taken. Any thread.
 class Areas {
  public:
-  /// One more has come for a channel. It stands for those before it.
+  /// From now on areas come for a channel, until forget().
+  void expect(std::uint32_t channel) {
+    std::lock_guard lock(mutex_);
+    entries_[channel] = {};
+  }
+
+  /// One more has come for a channel. It stands for those before it. The channel may be gone by
+  /// now, and then nobody would ever take it.
   void put(std::uint32_t channel, Descriptor memory) {
     {
       std::lock_guard lock(mutex_);
-      Entry& entry = entries_[channel];
-      entry.memory = std::move(memory);
-      ++entry.count;
+      auto entry = entries_.find(channel);
+      if (entry == entries_.end()) return;
+      entry->second.memory = std::move(memory);
+      ++entry->second.count;
     }
     came_.notify_all();
   }

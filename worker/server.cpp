@@ -190,6 +190,7 @@ void startThread(Server& server, ipc::ChannelEnd end, std::uint32_t number) {
   while (slot < MAX_CHANNELS && slots[slot].exchange(true)) ++slot;
   // Closing the pipes tells the host.
   if (slot == MAX_CHANNELS) return;
+  server.areas.expect(number);
   auto start = std::make_unique<ThreadStart>(ThreadStart{server, std::move(end), number, slot});
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);

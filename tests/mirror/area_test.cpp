@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,11 +16,13 @@
 
 #include <algorithm>
 #include <functional>
+#include <future>
 #include <memory>
 #include <vector>
 
 #include "ipc/channel.h"
 #include "ipc/codec.h"
+#include "worker/areas.h"
 
 namespace bulkhead::ipc {
 namespace {
@@ -257,6 +260,39 @@ TEST(AreaRequests, ThatNameWhatIsNotThereAreRefused) {
     EXPECT_THROW(serve<F>(without, request.asReader(), answer.initRoot<wire::Reply>(), &invert),
                  Malformed);
   }
+}
+
+// ---- on their way to the worker's threads ----
+
+bool isOpen(int fd) {
+  return ::fcntl(fd, F_GETFD) != -1;
+}
+
+TEST(AreasOnTheirWay, AreTakenByTheChannelThatTheyAreFor) {
+  worker::Areas areas;
+  areas.expect(1);
+  areas.expect(2);
+  auto memory = [] { return Descriptor(::memfd_create("area", MFD_CLOEXEC)); };
+  Descriptor one = memory(), replaced = memory(), last = memory();
+  int numbers[] = {one.get(), replaced.get(), last.get()};
+  areas.put(1, std::move(one));
+  areas.put(2, std::move(replaced));
+  // Whoever is told of two waits for the second.
+  auto second = std::async(std::launch::async, [&] { return areas.take(2, 2); });
+  areas.put(2, std::move(last));
+  EXPECT_EQ(second.get().get(), numbers[2]);
+  EXPECT_FALSE(isOpen(numbers[1]));
+  EXPECT_EQ(areas.take(1, 1).get(), numbers[0]);
+}
+
+TEST(AreasOnTheirWay, AreNotKeptForAChannelThatIsGone) {
+  worker::Areas areas;
+  areas.expect(1);
+  areas.forget(1);
+  Descriptor memory(::memfd_create("area", MFD_CLOEXEC));
+  int number = memory.get();
+  areas.put(1, std::move(memory));
+  EXPECT_FALSE(isOpen(number));
 }
 
 }  // namespace
