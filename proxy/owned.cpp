@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "proxy/owned.h"
 
+#include <signal.h>
+
 #include <atomic>
 #include <utility>
 
@@ -17,14 +19,18 @@ struct Entry {
 constexpr int ENTRIES = 2048;
 Entry entries[ENTRIES];
 
+// Event descriptors, and pidfds before Linux 6.9, all have one inode, and a host may have some of
+// its own. What tells ours is the signal that they would raise if they were asked for any.
+constexpr int MARK = SIGSTKFLT;
+
 bool is(int fd, const FileIdentity& identity) {
-  return identity && FileIdentity::of(fd) == identity;
+  return identity && FileIdentity::of(fd) == identity && ::fcntl(fd, F_GETSIG) == MARK;
 }
 
 }  // namespace
 
 Owned::Owned(Descriptor fd) : fd_(fd.release()), identity_(FileIdentity::of(fd_)) {
-  if (!identity_) return;
+  if (!identity_ || ::fcntl(fd_, F_SETSIG, MARK) != 0) return;
   for (int i = 0; i < ENTRIES; ++i) {
     int free = -1;
     // -2 keeps the entry from others and from a child until it is complete.
