@@ -95,7 +95,7 @@ struct Policy {
   Limit memoryMax;  ///< bytes; scope where there is a manager, RLIMIT_AS always
   Limit tasksMax;
   Limit cpuQuotaPercent;
-  Limit limitNoFile = 256;
+  Limit limitNoFile = 512;
   Limit limitFsize = std::uint64_t{64} << 20;
   Limit limitMemlock = std::uint64_t{8} << 20;
   Limit limitStack;

@@ -16,8 +16,9 @@
 
 namespace bulkhead::worker {
 
-/// The largest number of channels, and so of threads of ours, that a worker has.
-inline constexpr unsigned MAX_CHANNELS = 128;
+/// The largest number of channels, and so of threads of ours, that a worker has: twice as many as a
+/// host has calls under way, as those of one burst may not all have ended when the next one comes.
+inline constexpr unsigned MAX_CHANNELS = 256;
 
 /// A page that a supervisor and its worker share. Made before the fork; lock-free.
 class Activity {

@@ -274,6 +274,80 @@ TEST(ContractOfSlowCalls, AForkWhileOthersAreInCallsDisturbsNobody) {
   EXPECT_EQ(good, 8);
 }
 
+// For the stacks of many threads.
+constexpr const char* ROOM = "[Limits]\nMemoryMax=infinity\n";
+
+// As many calls at once as may be, in sleep until the last has come; false when one went wrong.
+bool burst(Rig& rig, const std::vector<CK_SESSION_HANDLE>& sessions,
+           const std::function<void()>& meanwhile) {
+  std::vector<std::thread> threads;
+  std::atomic<std::size_t> begun{0}, good{0};
+  for (CK_SESSION_HANDLE session : sessions)
+    threads.emplace_back([&, session] {
+      std::string text;
+      ++begun;
+      if (rig.random(session, text) == CKR_OK && text == "random") ++good;
+    });
+  while (begun != sessions.size()) std::this_thread::yield();
+  meanwhile();
+  for (auto& thread : threads) thread.join();
+  return good == sessions.size();
+}
+
+// A child has copies of all channels, and most of those of a burst are closed when it is over.
+TEST(ContractOfSlowCalls, ABurstHasRoomWhateverAChildKeepsOpen) {
+  EXPECT_EQ(inChild([] {
+              Rig rig;
+              rig.configure("slow@C_GenerateRandom", "", ROOM);
+              if (rig.initialize() != CKR_OK) return 1;
+              std::vector<CK_SESSION_HANDLE> sessions;
+              for (int i = 0; i < 110; ++i) sessions.push_back(rig.open(rig.evilSlot()));
+              std::vector<pid_t> children;
+              int status = 0;
+              for (int i = 0; i < 3 && status == 0; ++i) {
+                bool good = burst(rig, sessions, [&] {
+                  // In the middle of a call of 300 ms.
+                  std::this_thread::sleep_for(milliseconds(100));
+                  pid_t child = ::fork();
+                  if (child == 0)
+                    for (;;) ::pause();
+                  children.push_back(child);
+                });
+                if (!good) status = 2 + i;
+              }
+              for (pid_t child : children) {
+                ::kill(child, SIGKILL);
+                ::waitpid(child, nullptr, 0);
+              }
+              if (rig.finalize() != CKR_OK) return 9;
+              return status;
+            }),
+            0);
+}
+
+TEST(ContractOfSlowCalls, AsManyAsThereMayBeLeaveTheModuleDescriptors) {
+  Rig rig;
+  rig.configure("slow@C_GenerateRandom", "", ROOM);
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  std::vector<CK_SESSION_HANDLE> sessions;
+  for (int i = 0; i < 120; ++i) sessions.push_back(rig.open(rig.evilSlot()));
+  std::string process = "/proc/" + std::to_string(test::workerOf(rig.evil()));
+  std::error_code error;
+  std::ptrdiff_t most = 0;
+  EXPECT_TRUE(burst(rig, sessions, [&] {
+    for (auto end = Clock::now() + milliseconds(250); Clock::now() < end && !error;) {
+      std::filesystem::directory_iterator open(process + "/fd", error);
+      if (!error)
+        most = std::max(most, std::distance(begin(open), std::filesystem::directory_iterator()));
+    }
+  }));
+  if (error) GTEST_SKIP() << "the worker is not ours to look at: " << error.message();
+  rlimit limit{};
+  ASSERT_EQ(::prlimit(test::workerOf(rig.evil()), RLIMIT_NOFILE, nullptr, &limit), 0);
+  std::printf("%td open files of %llu\n", most, static_cast<unsigned long long>(limit.rlim_cur));
+  EXPECT_GE(limit.rlim_cur, static_cast<rlim_t>(most) + 128);
+}
+
 TEST_F(Contract, NoWorkerOutlivesAHostThatExitsWithoutFinalize) {
   Started started = startHost(rig_, [] { ::_exit(0); });
   ::waitpid(started.host, nullptr, 0);
