@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Several modules in one process: all are there, and what befalls one is nobody else's concern.
+#include <algorithm>
 #include <atomic>
+#include <memory>
 
 #include "tests/integration/fixture.h"
 
@@ -170,6 +172,47 @@ TEST_F(SideBySide, aBrokenFifthModuleCostsOneLogLine) {
     EXPECT_TRUE(log.starts_with("bulkhead: " + std::string(broken.name) + ": ")) << log;
     EXPECT_NE(log.find(broken.says), std::string::npos) << log;
     configuration.removeModule(broken.name);
+  }
+}
+
+// ---- a module that can't lock ----
+
+TEST(CannotLock, isCalledByOneThreadAtATime) {
+  Configuration configuration;
+  configuration.addModule("slow", BULKHEAD_SLOW_MODULE);
+  for (bool cannotLock : {false, true}) {
+    configuration.addDropIn("slow", cannotLock ? "[Worker]\nEnvironment=SLOW_CANNOT_LOCK=1\n" : "");
+    Library library;
+    CK_FUNCTION_LIST* f = library.functions();
+    Initialized initialized(f);
+    auto slot = slotOf(f, "slow");
+    ASSERT_TRUE(slot);
+    std::vector<std::unique_ptr<Session>> sessions;
+    for (int i = 0; i < 3; ++i)
+      sessions.push_back(std::make_unique<Session>(f, *slot, CKF_SERIAL_SESSION));
+    auto began = steady_clock::now();
+    std::vector<std::thread> threads;
+    std::atomic<unsigned> done{0};
+    for (auto& session : sessions)
+      threads.emplace_back([&] {
+        CK_BYTE second[1];
+        EXPECT_EQ(f->C_GenerateRandom(*session, second, sizeof second), CKR_OK);
+        ++done;
+      });
+    // Beside them, a call that could tell.
+    CK_ULONG most = 0;
+    while (done != sessions.size()) {
+      CK_TOKEN_INFO info{};
+      EXPECT_EQ(f->C_GetTokenInfo(*slot, &info), CKR_OK);
+      most = std::max(most, info.ulSessionCount);
+    }
+    for (std::thread& thread : threads) thread.join();
+    if (cannotLock) {
+      EXPECT_EQ(most, 0U);
+      EXPECT_GE(steady_clock::now() - began, std::chrono::seconds(3));
+    } else {
+      EXPECT_GT(most, 0U);
+    }
   }
 }
 

@@ -4,7 +4,9 @@
 // second for each byte asked for: time enough for its worker to be killed in the middle of a call;
 // the token's ulSessionCount says how many calls are asleep at the moment. Its C_SeedRandom tries
 // to read the file that the seed names, and answers CKR_VENDOR_DEFINED plus errno when it can't.
-// Its C_GetSlotList hangs while there is the file that $SLOW_HANG names.
+// Its C_GetSlotList hangs while there is the file that $SLOW_HANG names. Where there is
+// $SLOW_CANNOT_LOCK, it can't be called by several threads at once, and says so when it is asked
+// to.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -28,8 +30,10 @@ void fill(CK_UTF8CHAR (&field)[N], const char* text) {
   std::memcpy(field, text, std::strlen(text));
 }
 
-CK_RV initialize(CK_VOID_PTR) {
-  return CKR_OK;
+CK_RV initialize(CK_VOID_PTR arguments) {
+  auto args = static_cast<const CK_C_INITIALIZE_ARGS*>(arguments);
+  bool threads = args != nullptr && (args->flags & CKF_OS_LOCKING_OK) != 0;
+  return threads && ::getenv("SLOW_CANNOT_LOCK") != nullptr ? CKR_CANT_LOCK : CKR_OK;
 }
 
 CK_RV finalize(CK_VOID_PTR) {
