@@ -11,6 +11,7 @@
 #include <capnp/serialize.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -153,6 +154,11 @@ class Channel {
   /// Host: whether the descriptors still are the pipes that this channel was made with. A host may
   /// close descriptors that are not its own and open others under the same numbers.
   bool isOwn() const;
+
+  /// All of this end's. Ownership stays here.
+  std::array<int, 3> descriptors() const {
+    return {end_.in.get(), end_.out.get(), end_.reader.get()};
+  }
 
   /// Where replies arrive, to be polled. Ownership stays here.
   int descriptor() const { return end_.in.get(); }

@@ -23,56 +23,67 @@ Entry entries[ENTRIES];
 // its own. What tells ours is the signal that they would raise if they were asked for any.
 constexpr int MARK = SIGSTKFLT;
 
-bool is(int fd, const FileIdentity& identity) {
+bool isThat(int fd, const FileIdentity& identity) {
   return identity && FileIdentity::of(fd) == identity && ::fcntl(fd, F_GETSIG) == MARK;
 }
 
 }  // namespace
 
-Owned::Owned(Descriptor fd) : fd_(fd.release()), identity_(FileIdentity::of(fd_)) {
-  if (!identity_ || ::fcntl(fd_, F_SETSIG, MARK) != 0) return;
+Marked::Marked(int fd) : identity_(FileIdentity::of(fd)) {
+  if (!identity_ || ::fcntl(fd, F_SETSIG, MARK) != 0) return;
   for (int i = 0; i < ENTRIES; ++i) {
     int free = -1;
     // -2 keeps the entry from others and from a child until it is complete.
     if (!entries[i].fd.compare_exchange_strong(free, -2)) continue;
     entries[i].device.store(identity_.device);
     entries[i].inode.store(identity_.inode);
-    entries[i].fd.store(fd_);
+    entries[i].fd.store(fd);
     entry_ = i;
     return;
   }
 }
 
-Owned::Owned(Owned&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)),
-      entry_(std::exchange(other.entry_, -1)),
-      identity_(other.identity_) {}
+Marked::Marked(Marked&& other) noexcept
+    : identity_(other.identity_), entry_(std::exchange(other.entry_, -1)) {}
+
+Marked& Marked::operator=(Marked&& other) noexcept {
+  if (this == &other) return *this;
+  reset();
+  identity_ = other.identity_;
+  entry_ = std::exchange(other.entry_, -1);
+  return *this;
+}
+
+void Marked::reset() {
+  if (entry_ >= 0) entries[std::exchange(entry_, -1)].fd.store(-1);
+}
+
+bool Marked::is(int fd) const {
+  return isThat(fd, identity_);
+}
+
+void Marked::closeInherited() {
+  for (Entry& entry : entries) {
+    int fd = entry.fd.exchange(-1);
+    Descriptor closing(isThat(fd, {entry.device.load(), entry.inode.load()}) ? fd : -1);
+  }
+}
+
+Owned::Owned(Descriptor fd) : fd_(fd.release()), mark_(fd_) {}
 
 Owned& Owned::operator=(Owned&& other) noexcept {
   if (this == &other) return *this;
   reset();
   fd_ = std::exchange(other.fd_, -1);
-  entry_ = std::exchange(other.entry_, -1);
-  identity_ = other.identity_;
+  mark_ = std::move(other.mark_);
   return *this;
 }
 
-int Owned::get() const {
-  return is(fd_, identity_) ? fd_ : -1;
-}
-
 void Owned::reset() {
-  if (entry_ >= 0) entries[std::exchange(entry_, -1)].fd.store(-1);
   // Only what still is ours gets closed.
-  Descriptor closing(is(fd_, identity_) ? fd_ : -1);
+  Descriptor closing(get());
+  mark_.reset();
   fd_ = -1;
-}
-
-void Owned::closeInherited() {
-  for (Entry& entry : entries) {
-    int fd = entry.fd.exchange(-1);
-    Descriptor closing(is(fd, {entry.device.load(), entry.inode.load()}) ? fd : -1);
-  }
 }
 
 }  // namespace bulkhead::proxy

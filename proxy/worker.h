@@ -3,6 +3,7 @@
 // A worker as the host sees it: two sockets, a pidfd, and idle channels.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bitset>
@@ -73,10 +74,13 @@ class Worker {
   /// A channel under the number that the worker knows it by.
   struct HostChannel : ipc::Channel {
     HostChannel(ipc::ChannelEnd end, std::uint64_t maxMessage, int gone, std::uint32_t n)
-        : ipc::Channel(std::move(end), maxMessage, gone), number(n) {}
+        : ipc::Channel(std::move(end), maxMessage, gone), number(n) {
+      std::ranges::transform(descriptors(), marks.begin(), [](int fd) { return Marked(fd); });
+    }
     std::uint32_t number;
-    std::uint32_t areas = 0;  ///< that the worker has been sent for it
-    int cpu = -1;             ///< where it was last used, and so where its thread is likely to be
+    std::array<Marked, 3> marks;  ///< for the children of the host
+    std::uint32_t areas = 0;      ///< that the worker has been sent for it
+    int cpu = -1;  ///< where it was last used, and so where its thread is likely to be
   };
 
   /// A channel on loan for one call. Goes back to the pool at its end, unless the exchange on it

@@ -177,6 +177,19 @@ TEST_F(Host, keepsNothingAfterFinalize) {
   EXPECT_EQ(descriptors(), before);
 }
 
+TEST_F(Host, leavesAChildThatStartsAnewNothingOfItsOwn) {
+  auto before = descriptors();
+  Initialized initialized(f);
+  openSessions();
+  inChild([&] {
+    EXPECT_GT(descriptors().size(), before.size());
+    EXPECT_EQ(f->C_Initialize(nullptr), CKR_OK);
+    openSessions();
+    EXPECT_EQ(f->C_Finalize(nullptr), CKR_OK);
+    EXPECT_EQ(descriptors(), before);
+  });
+}
+
 TEST_F(Host, leavesNothingBehindWhenItIsKilled) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);

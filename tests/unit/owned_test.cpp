@@ -65,7 +65,7 @@ TEST(Owned, IsNotWhatTheHostHasUnderItsNumber) {
         EXPECT_EQ(owned.get(), -1);
         pid_t child = ::fork();
         if (child == 0) {
-          Owned::closeInherited();
+          Marked::closeInherited();
           ::_exit(isOpen(fd) ? 0 : 1);
         }
         int status = -1;
@@ -83,7 +83,7 @@ TEST(Owned, IsClosedInAChild) {
   int fd = owned.get();
   pid_t child = ::fork();
   if (child == 0) {
-    Owned::closeInherited();
+    Marked::closeInherited();
     ::_exit(isOpen(fd) ? 1 : 0);
   }
   int status = -1;
