@@ -322,6 +322,7 @@ Result<void> confine(Confinement& confinement,
     if (want == Wanted::Required)
       return Error{"required layer " + std::string(layer.name), r.error().code,
                    r.error().operation + (r.error().detail.empty() ? "" : " " + r.error().detail)};
+    if (r.error().operation == POLICY_PATH) return r;
     degraded(layer, r.error());
   }
   return {};

@@ -2,24 +2,19 @@
 #include "sandbox/file_changes.h"
 
 #include <limits.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <memory>
+
+#include "sandbox/paths.h"
 
 namespace bulkhead::sandbox {
 namespace {
 
 std::string linkTo(int file) {
   return "/proc/self/fd/" + std::to_string(file);
-}
-
-bool isBelow(const std::string& path, const std::string& directory) {
-  return path.starts_with(directory) &&
-         (path.size() == directory.size() || path[directory.size()] == '/' || directory == "/");
 }
 
 }  // namespace
@@ -29,10 +24,17 @@ bool isFileChange(std::string_view syscall) {
 }
 
 FileChanges::FileChanges(const std::vector<PolicyPath>& writable) {
-  for (const PolicyPath& one : writable) {
-    std::unique_ptr<char, decltype(&::free)> real(::realpath(one.path.c_str(), nullptr), &::free);
-    if (real) writable_.emplace_back(real.get());
-  }
+  std::vector<std::string> named;
+  for (const PolicyPath& one : writable) named.push_back(one.path);
+  const RealPaths paths("", named);
+  mode_t type;
+  for (const std::string& path : named)
+    if (auto real = paths.of(path, type)) writable_.push_back(std::move(*real));
+}
+
+bool FileChanges::isWritable(const std::string& real) const {
+  return std::any_of(writable_.begin(), writable_.end(),
+                     [&](const std::string& directory) { return isBelow(real, directory); });
 }
 
 bool FileChanges::mayChange(int file) const {
@@ -41,8 +43,11 @@ bool FileChanges::mayChange(int file) const {
   ssize_t n = ::readlink(linkTo(file).c_str(), path, sizeof path);
   if (n <= 0 || n == sizeof path) return false;
   std::string real(path, static_cast<std::size_t>(n));
-  return std::any_of(writable_.begin(), writable_.end(),
-                     [&](const std::string& directory) { return isBelow(real, directory); });
+  if (!isWritable(real)) return false;
+  // In another mount namespace, that of a container say, it is another file that has this path.
+  struct stat here, there;
+  return ::fstat(file, &there) == 0 && ::lstat(real.c_str(), &here) == 0 &&
+         here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
 std::optional<int> FileChanges::setMode(int file, mode_t mode) const {

@@ -23,13 +23,16 @@ bool isFileChange(std::string_view syscall);
 /// What one worker may change. Immutable; any thread may use it.
 class FileChanges {
  public:
-  /// `writable` is resolved now, while nobody can have put links in the way.
+  /// `writable` is resolved now; what a module has put links in the way of is left out.
   explicit FileChanges(const std::vector<PolicyPath>& writable);
 
   /// Makes the change that the worker asks for, of an open file of the user's (O_PATH will do).
   /// Yields the errno, zero for none; nothing when this is not for the worker to ask.
   std::optional<int> setMode(int file, mode_t mode) const;
   std::optional<int> setOwner(int file, uid_t owner, gid_t group) const;
+
+  /// Whether a path without links is where the worker may write.
+  bool isWritable(const std::string& real) const;
 
  private:
   bool mayChange(int file) const;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "sandbox/landlock.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -90,16 +89,20 @@ Result<void> applyLandlock(const std::vector<PathRule>& rules, bool allowTcp) {
   Descriptor ruleset(static_cast<int>(::syscall(SYS_CREATE_RULESET, &attr, size, 0)));
   if (!ruleset) return systemError("landlock_create_ruleset");
 
+  const RealPaths paths("", writablePaths(rules));
   for (const PathRule& rule : rules) {
     if (rightsOf(rule.access) == 0) continue;
-    Descriptor at(::open(rule.path.c_str(), O_PATH | O_CLOEXEC));
+    mode_t type;
+    auto real = paths.of(rule.path, type);
+    auto at = real ? paths.open(*real) : Result<Descriptor>(real.error());
     if (!at) {
-      if (rule.optional && (errno == ENOENT || errno == ENOTDIR || errno == EACCES)) continue;
-      return systemError("landlock: open", rule.path);
+      int code = at.error().code;
+      if (rule.optional && (code == ENOENT || code == ENOTDIR || code == EACCES)) continue;
+      return at.error();
     }
     struct stat status;
-    if (::fstat(at.get(), &status) != 0) return systemError("landlock: fstat", rule.path);
-    PathBeneathAttr path{rightsOf(rule.access) & attr.handledFs, at.get()};
+    if (::fstat(at->get(), &status) != 0) return systemError("landlock: fstat", rule.path);
+    PathBeneathAttr path{rightsOf(rule.access) & attr.handledFs, at->get()};
     if (!S_ISDIR(status.st_mode)) path.allowed &= FILE_RIGHTS;
     if (::syscall(SYS_ADD_RULE, ruleset.get(), RULE_PATH_BENEATH, &path, 0) != 0)
       return systemError("landlock_add_rule", rule.path);

@@ -2,7 +2,6 @@
 #include "sandbox/mounts.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -18,7 +17,10 @@ namespace bulkhead::sandbox {
 namespace {
 
 // Newer than the headers: linux/mount.h of Linux 5.12.
+constexpr long SYS_OPEN_TREE = 428;
+constexpr long SYS_MOVE_MOUNT = 429;
 constexpr long SYS_MOUNT_SETATTR = 442;
+constexpr unsigned TREE_OF_ITS_OWN = 1 | O_CLOEXEC, FROM_DESCRIPTOR = 4;
 constexpr unsigned RECURSIVELY = 0x8000;
 constexpr std::uint64_t RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8;
 struct MountAttributes {
@@ -27,7 +29,6 @@ struct MountAttributes {
 
 // Where the file system of before is while the new one is built.
 const std::string OLD = "/.before";
-constexpr int MAX_LINKS = 40;
 
 // What one real path is used for, by all the rules that lead to it.
 struct Uses {
@@ -71,47 +72,18 @@ Result<void> makeDirectories(const std::string& path) {
   return {};
 }
 
-// Follows a path in the old file system to where it really leads, and puts each symbolic link on
-// the way into the new one. An error with ENOENT where it leads nowhere.
-Result<std::string> realPath(const std::string& path, mode_t& type) {
-  std::string done, rest = path;
-  int links = 0;
-  type = S_IFDIR;
-  while (!rest.empty()) {
-    std::size_t start = rest.find_first_not_of('/');
-    if (start == std::string::npos) break;
-    std::size_t end = rest.find('/', start);
-    std::string name = rest.substr(start, end == std::string::npos ? end : end - start);
-    rest = end == std::string::npos ? "" : rest.substr(end);
-    if (name == ".") continue;
-    if (name == "..") {
-      done.resize(done.rfind('/') == std::string::npos ? 0 : done.rfind('/'));
-      continue;
-    }
-    std::string next = done + "/" + name;
-    struct stat status;
-    if (::lstat((OLD + next).c_str(), &status) != 0) return systemError("mount: find", path);
-    type = status.st_mode & S_IFMT;
-    if (!S_ISLNK(status.st_mode)) {
-      done = next;
-      continue;
-    }
-    if (++links > MAX_LINKS) return Error{"mount: find", ELOOP, path};
-    char target[PATH_MAX];
-    ssize_t n = ::readlink((OLD + next).c_str(), target, sizeof target - 1);
-    if (n <= 0) return systemError("mount: readlink", path);
-    std::string to(target, static_cast<std::size_t>(n));
-    if (auto made = makeDirectories(next); !made) return made.error();
-    // In a directory that is mounted already, it is there.
-    if (::symlink(to.c_str(), next.c_str()) != 0 && errno != EEXIST && errno != EROFS)
-      return systemError("symlink", next);
-    if (to.front() == '/') done.clear();
-    rest = to + rest;
-  }
-  return done.empty() ? "/" : done;
+// Puts a link of the old file system into the new one. In a directory that is mounted already, it
+// is there.
+Result<void> copyLink(const std::string& link, const std::string& target) {
+  if (auto made = makeDirectories(link); !made) return made;
+  if (::symlink(target.c_str(), link.c_str()) != 0 && errno != EEXIST && errno != EROFS)
+    return systemError("symlink", link);
+  return {};
 }
 
-Result<void> bind(const std::string& path, bool directory, const Uses& uses) {
+// From where the path leads now, and not by links that came into the way meanwhile.
+Result<void> bindMount(const RealPaths& paths, const std::string& path, bool directory,
+                       const Uses& uses) {
   if (auto made = makeDirectories(path); !made) return made;
   if (directory) {
     if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST && errno != EROFS)
@@ -120,12 +92,17 @@ Result<void> bind(const std::string& path, bool directory, const Uses& uses) {
     Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0444));
     if (!file) return systemError("create", path);
   }
-  if (::mount((OLD + path).c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
-    return systemError("bind", path);
+  auto from = paths.open(path);
+  if (!from) return from.error();
+  Descriptor tree(static_cast<int>(
+      ::syscall(SYS_OPEN_TREE, from->get(), "", AT_EMPTY_PATH | RECURSIVELY | TREE_OF_ITS_OWN)));
+  if (!tree) return systemError("open_tree", path);
   MountAttributes attributes{attributesOf(uses), 0, 0, 0};
-  if (::syscall(SYS_MOUNT_SETATTR, AT_FDCWD, path.c_str(), RECURSIVELY, &attributes,
+  if (::syscall(SYS_MOUNT_SETATTR, tree.get(), "", AT_EMPTY_PATH | RECURSIVELY, &attributes,
                 sizeof attributes) != 0)
     return systemError("mount_setattr", path);
+  if (::syscall(SYS_MOVE_MOUNT, tree.get(), "", AT_FDCWD, path.c_str(), FROM_DESCRIPTOR) != 0)
+    return systemError("move_mount", path);
   return {};
 }
 
@@ -145,10 +122,11 @@ Result<void> applyMounts(const std::vector<PathRule>& rules) {
   if (::chdir("/") != 0) return systemError("chdir /");
 
   // In the order of their names, so that a directory comes before what is in it.
+  const RealPaths paths(OLD, writablePaths(rules));
   std::map<std::string, std::pair<bool, Uses>> places;
   for (const PathRule& rule : rules) {
     mode_t type;
-    auto real = realPath(rule.path, type);
+    auto real = paths.of(rule.path, type, copyLink);
     if (!real) {
       // The daemon may come later, and its socket with it: libraries look for the directory. What
       // cannot be made is only not there.
@@ -174,7 +152,7 @@ Result<void> applyMounts(const std::vector<PathRule>& rules) {
     // What lies in a directory that may be written stays as writable as that.
     Uses uses = what.second;
     if (inside) uses.write |= around->second.second.write;
-    if (auto bound = bind(path, what.first, uses); !bound) return bound;
+    if (auto bound = bindMount(paths, path, what.first, uses); !bound) return bound;
     if (!inside) around = &place;
   }
 
