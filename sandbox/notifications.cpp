@@ -37,19 +37,19 @@ std::string nameOf(int nr) {
 // that it may not have. There, no link is followed on the way down from what the policy names.
 // Changes the address to the one to use instead, and yields the descriptor that it stands for; no
 // descriptor where the address does as it is.
-Result<Descriptor> withoutLinks(const Policy& policy, SocketAddress& address) {
+Result<Descriptor> withoutLinks(const FileChanges& changes, SocketAddress& address) {
   if (address.size <= offsetof(sockaddr_un, sun_path) || address.bytes.ss_family != AF_UNIX)
     return Descriptor();
   auto& un = reinterpret_cast<sockaddr_un&>(address.bytes);
   std::string path = spelling(
       {un.sun_path, ::strnlen(un.sun_path, address.size - offsetof(sockaddr_un, sun_path))});
   std::string top;
-  for (const PolicyPath& one : policy.readWritePaths) {
-    std::string writable = spelling(one.path);
-    if (!writable.ends_with('/')) writable += '/';
-    // The outermost: what is further in can be replaced.
-    if (path.starts_with(writable) && (top.empty() || writable.size() < top.size()))
-      top = std::move(writable);
+  // The outermost, by whichever name: what is further in can be replaced.
+  for (auto at = path.find('/', 1); at != std::string::npos && top.empty();
+       at = path.find('/', at + 1)) {
+    std::unique_ptr<char, decltype(&::free)> real(::realpath(path.substr(0, at).c_str(), nullptr),
+                                                  &::free);
+    if (real && changes.isWritable(real.get())) top = path.substr(0, at + 1);
   }
   if (top.empty()) return Descriptor();
   Descriptor directory(::open(top.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -185,7 +185,7 @@ bool Notifications::connect(const ::seccomp_notif& n) {
     answer(n.id, ENOENT);
     return true;
   }
-  auto target = withoutLinks(policy_, *address);
+  auto target = withoutLinks(changes_, *address);
   if (!target) {
     if (target.error().code == ELOOP || target.error().code == EXDEV) return false;
     answer(n.id, target.error().code);

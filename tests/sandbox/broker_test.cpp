@@ -168,6 +168,20 @@ TEST_F(Broker, FollowsNoLinkThatTheModuleMadeItself) {
   EXPECT_EQ(bus.visitors(), 0);
 }
 
+// It is the same where the policy has two names for the directory.
+TEST_F(Broker, FollowsNoSuchLinkByAnotherNameEither) {
+  std::string writable = rig_.setup().directory().makeDirectory("writable");
+  std::filesystem::create_directory_symlink(writable, path("named"));
+  Server bus(path("bus"));
+  std::string mine = "unix:" + writable + "/socket";
+  EXPECT_EQ(tries("connect-own-link", mine,
+                  "Network=unix\nConnect=" + mine +
+                      "\n[Filesystem]\nReadWritePaths=" + path("named") + "\n",
+                  "Environment=HOSTILE_OTHER=" + path("bus") + "\n"),
+            "EACCES");
+  EXPECT_EQ(bus.visitors(), 0);
+}
+
 TEST_F(Broker, ConnectsToASocketWhereTheModuleMayWrite) {
   std::string writable = rig_.setup().directory().makeDirectory("writable/deeper");
   Server daemon(writable + "/socket");
