@@ -24,6 +24,9 @@
 namespace bulkhead::sandbox {
 namespace {
 
+// How many refusals of one system call are reported of one worker. One of each always is: a module
+// can't hide what it tries behind a flood of something else.
+constexpr std::size_t MAX_REPORTS = 50;
 constexpr long SYS_OPENAT2 = 437;
 constexpr long SYS_PIDFD_GETFD = 438;
 
@@ -132,11 +135,11 @@ void Notifications::resolve() {
   auto now = std::chrono::steady_clock::now();
   if (now < resolveAgain_) return;
   bool complete = true;
+  // Nothing else is answered meanwhile: a second for each server, and each is asked once.
+  (void)::setenv("RES_OPTIONS", "timeout:1 attempts:1", 1);
   addresses_ = nameServers();
   for (const Destination& d : policy_.connect) {
     // A network is no name.
-  // Nothing else is answered meanwhile: a second for each server, and each is asked once.
-  (void)::setenv("RES_OPTIONS", "timeout:1 attempts:1", 1);
     if (d.kind != Destination::Kind::Tcp || d.host.find('/') != std::string::npos) continue;
     auto found = lookUp(d.host, std::to_string(d.port));
     complete = complete && !found.empty();
@@ -248,17 +251,23 @@ std::optional<Violation> Notifications::handle(
   Violation violation;
   violation.syscall = name;
   violation.thread = static_cast<pid_t>(n.pid);
-  auto [seen, fresh] = seen_.try_emplace({n.data.nr, n.data.instruction_pointer}, 0);
   // Who learns a policy wants every path and address, not one for each place that asks.
-  bool every =
-      policy_.violationAction == ViolationAction::Log && (name == "connect" || namesPath(name));
+  bool named = name == "connect" || namesPath(name);
+  bool every = policy_.violationAction == ViolationAction::Log && named;
   violation.function = functionOf(violation.thread);
-  violation.repeated = !fresh && !every;
-  ++seen->second;
-  // A module that varies its place must not fill the supervisor's memory.
-  if (seen_.size() > 4096) seen_.clear();
+  auto& seen = seen_[n.data.nr];
+  violation.repeated = seen.size() >= MAX_REPORTS && !every;
   if (!violation.repeated) {
     violation.arguments = argumentsAsText(name, std::to_array(n.data.args), memoryOf(n));
+    // C libraries have one place for all connections: what it is about counts as well.
+    std::string about = named ? violation.arguments : "";
+    if (auto quote = about.find('"'); quote != std::string::npos)
+      about = about.substr(quote, about.rfind('"') - quote);
+    if (!every)
+      violation.repeated = !seen.emplace(n.data.instruction_pointer, std::move(about)).second;
+    violation.last = !violation.repeated && seen.size() == MAX_REPORTS;
+  }
+  if (!violation.repeated) {
     std::ifstream maps("/proc/" + std::to_string(n.pid) + "/maps");
     violation.location = locationIn(maps, n.data.instruction_pointer);
   }

@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,8 @@ struct Violation {
   std::string location;   ///< "library+0x123" of the instruction
   std::string function;   ///< the PKCS#11 function that its thread was in, if any
   pid_t thread = 0;
-  bool repeated = false;  ///< the same call from the same place was seen before
+  bool repeated = false;  ///< not for the log: the same was seen before, or too much like it
+  bool last = false;      ///< the last of its system call for the log
 };
 
 /// Answers the notifications of one worker. Used by one thread.
@@ -79,7 +81,7 @@ class Notifications {
   const Policy& policy_;
   FileChanges changes_;
   std::vector<Pending> pending_;
-  std::map<std::pair<int, std::uint64_t>, unsigned> seen_;
+  std::map<int, std::set<std::pair<std::uint64_t, std::string>>> seen_;  // by system call
   std::vector<SocketAddress> addresses_;
   std::chrono::steady_clock::time_point resolveAgain_{};
   std::uint64_t count_ = 0;

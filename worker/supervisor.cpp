@@ -416,6 +416,8 @@ void Supervisor::onNotification() {
          {"BULKHEAD_FUNCTION", running}});
   }
   if (policy_.violationAction == sandbox::ViolationAction::Kill)
+    if (violation->last)
+      log(LogLevel::Warning, "calls " + violation->syscall + " too often to log it all");
     endWorker("it called " + violation->syscall + ", and SystemCallAction= is kill");
   else if (policy_.violationLimit != 0 && notifications_->count() > policy_.violationLimit)
     endWorker("more refused system calls than ViolationLimit= has it");
