@@ -201,7 +201,8 @@ Result<void> seccomp(Confinement& c) {
       c.unasked = Error{"seccomp user notification", EBUSY, "another listener is above"};
     }
   }
-  auto silent = compileFilter(c.policy, Refusal::Errno);
+  bool kill = c.policy.violationAction == ViolationAction::Kill;
+  auto silent = compileFilter(c.policy, kill ? Refusal::Kill : Refusal::Errno);
   if (!silent) return silent.error();
   auto installed = installFilter(*silent, false);
   if (!installed) return installed.error();

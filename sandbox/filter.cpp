@@ -159,9 +159,10 @@ int largestKnown() {
 }  // namespace
 
 Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal refusal) {
-  const std::uint32_t otherwise = refusal == Refusal::Notify
-                                      ? SCMP_ACT_NOTIFY
-                                      : static_cast<std::uint32_t>(SCMP_ACT_ERRNO(EPERM));
+  constexpr auto EPERM_ALONE = static_cast<std::uint32_t>(SCMP_ACT_ERRNO(EPERM));
+  const std::uint32_t otherwise = refusal == Refusal::Notify ? SCMP_ACT_NOTIFY
+                                  : refusal == Refusal::Kill ? SCMP_ACT_KILL_PROCESS
+                                                             : EPERM_ALONE;
   Filter filter(otherwise);
   if (!filter.ok()) return Error{"seccomp_init", ENOMEM, {}};
 
@@ -181,7 +182,11 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
       continue;
     }
     // The supervisor does these itself, where it finds them right.
-    if (name == "connect" || isFileChange(name)) continue;
+    if (name == "connect" || isFileChange(name)) {
+      if (refusal == Refusal::Kill && name != "connect")
+        if (auto r = add(EPERM_ALONE, name.c_str(), {}); !r) return r.error();
+      continue;
+    }
     auto found = std::find_if(narrow.begin(), narrow.end(),
                               [&](const Narrowed& one) { return name == one.name; });
     if (found == narrow.end()) {
@@ -201,6 +206,8 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
 
   // C libraries ask nscd and its kind in passing. The supervisor, who is asked about connect(),
   // knows those from what deserves a report, and can say where the others were to lead.
+  if (refusal == Refusal::Kill)
+    if (auto r = add(EPERM_ALONE, "connect", {}); !r) return r.error();
   if (!policy.syscalls.contains("socket"))
     for (const Comparisons& when : unixStreams())
       if (auto r = add(SCMP_ACT_ALLOW, "socket", when); !r) return r.error();
@@ -226,8 +233,9 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
   // In front: foreign ABIs die, what nobody knows does not exist, and no policy lets a module type
   // on a terminal. The kernel reads 32 bits of a request where libseccomp compares 64.
   constexpr auto REQUEST = static_cast<unsigned>(offsetof(seccomp_data, args[1]));
-  const unsigned refused =
-      refusal == Refusal::Notify ? SECCOMP_RET_USER_NOTIF : unsigned{SECCOMP_RET_ERRNO} | EPERM;
+  const unsigned refused = refusal == Refusal::Notify ? SECCOMP_RET_USER_NOTIF
+                           : refusal == Refusal::Kill ? SECCOMP_RET_KILL_PROCESS
+                                                      : unsigned{SECCOMP_RET_ERRNO} | EPERM;
   constexpr auto ARCH = static_cast<unsigned>(offsetof(seccomp_data, arch));
   constexpr auto NR = static_cast<unsigned>(offsetof(seccomp_data, nr));
   constexpr unsigned X32 = 0x40000000;

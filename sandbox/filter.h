@@ -19,6 +19,7 @@ namespace bulkhead::sandbox {
 enum class Refusal {
   Notify,  ///< the supervisor is asked and answers
   Errno,   ///< EPERM, unreported: for machines where nobody can be asked
+  Kill,    ///< the kernel ends the process: the same, with SystemCallAction=kill
 };
 
 /// Compiles the filter for the calling process (its own pid is the one it may signal).
