@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <memory>
 #include <optional>
 
@@ -74,6 +75,7 @@ class Supervisor {
   void onNotification();
   void endWorker(const std::string& why);
   void reportDeath(int status);
+  static void endDescendants();
 
   void log(LogLevel level, const std::string& text, const char* id = nullptr,
            JournalFields fields = {});
@@ -414,10 +416,10 @@ void Supervisor::onNotification() {
          {"BULKHEAD_ARGUMENTS", violation->arguments},
          {"BULKHEAD_LOCATION", violation->location},
          {"BULKHEAD_FUNCTION", running}});
-  }
-  if (policy_.violationAction == sandbox::ViolationAction::Kill)
     if (violation->last)
       log(LogLevel::Warning, "calls " + violation->syscall + " too often to log it all");
+  }
+  if (policy_.violationAction == sandbox::ViolationAction::Kill)
     endWorker("it called " + violation->syscall + ", and SystemCallAction= is kill");
   else if (policy_.violationLimit != 0 && notifications_->count() > policy_.violationLimit)
     endWorker("more refused system calls than ViolationLimit= has it");
@@ -510,8 +512,22 @@ void Supervisor::reportDeath(int status) {
   (void)ipc::sendControl(host_.get(), message, false);
 }
 
+// What a worker has started, where its policy lets it, becomes our child when the worker ends, and
+// ends with it.
+void Supervisor::endDescendants() {
+  const std::string self = std::to_string(::getpid());
+  for (;;) {
+    std::ifstream children("/proc/" + self + "/task/" + self + "/children");
+    pid_t child = 0;
+    while (children >> child) (void)::kill(child, SIGKILL);
+    // Those that it has itself started come after it.
+    if (child == 0 || ::waitpid(-1, nullptr, 0) < 0) return;
+  }
+}
+
 int Supervisor::run() {
   if (!receiveStart() || !readPolicy()) return 1;
+  (void)::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   sendPolicy();
   if (!forkWorker()) return 1;
   placeWorker();
@@ -526,6 +542,7 @@ int Supervisor::run() {
   for (int line = 0; report_ && line < 64; ++line) onWorkerReport();
   if (output_) onOutput();
   reportDeath(status);
+  endDescendants();
   return 0;
 }
 
