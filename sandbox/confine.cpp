@@ -67,7 +67,9 @@ Result<void> noPrivilegesNoCores(Confinement& c) {
   if (auto r = noNewPrivileges(c); !r) return r;
   // The process stays dumpable in the kernel's sense: else a supervisor without privileges could
   // not look at the arguments of the system calls that it answers.
-  return lower(RLIMIT_CORE, "RLIMIT_CORE", 0);
+  // Of one byte: the kernel writes none then, and pipes none to a program either, which a limit of
+  // zero does not keep it from. See core(5).
+  return lower(RLIMIT_CORE, "RLIMIT_CORE", 1);
 }
 
 // Whether another process can be had with room for `tasks` of them.
@@ -320,10 +322,10 @@ Result<void> confine(Confinement& confinement,
     if (want == Wanted::No || layer.apply == nullptr) continue;
     Result<void> r = layer.apply(confinement);
     if (r) continue;
+    if (r.error().operation == POLICY_PATH) return r;
     if (want == Wanted::Required)
       return Error{"required layer " + std::string(layer.name), r.error().code,
                    r.error().operation + (r.error().detail.empty() ? "" : " " + r.error().detail)};
-    if (r.error().operation == POLICY_PATH) return r;
     degraded(layer, r.error());
   }
   return {};

@@ -51,7 +51,8 @@ int main(int argc, char**) {
   if (::fcntl(STDERR_FILENO, F_GETFD) < 0) (void)::dup2(null, STDERR_FILENO);
   ::close(null);
   (void)::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  rlimit none{0, 0};
+  // As for the worker, in sandbox/confine.cpp. Where the host has zero already, that it stays.
+  rlimit none{1, 1};
   (void)::setrlimit(RLIMIT_CORE, &none);
   return bulkhead::worker::runSupervisor(bulkhead::Descriptor(HOST), bulkhead::Descriptor(WORKER));
 }

@@ -1191,9 +1191,9 @@ const Attempts& attempts() {
      }},
     {"core",
      [] {
-       rlimit limit{1, 1};
+       rlimit limit{2, 2};
        ::getrlimit(RLIMIT_CORE, &limit);
-       return std::string(limit.rlim_max == 0 ? "none" : "some");
+       return std::string(limit.rlim_max <= 1 ? "none" : "some");
      }},
     {"no-new-privs", [] { return std::to_string(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)); }},
   };
