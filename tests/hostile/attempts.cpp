@@ -417,6 +417,20 @@ std::string spawns() {
   return text;
 }
 
+// Whether a shell, if it may have one, can read a file.
+std::string readsByShell() {
+  pid_t pid = ::fork();
+  if (pid < 0) return result(-1);
+  if (pid == 0) {
+    std::string script = "read -r x < " + variable("HOSTILE_TARGET");
+    ::execl("/bin/sh", "sh", "-c", script.c_str(), nullptr);
+    ::_exit(errno == EACCES ? 126 : 127);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? "status " + std::to_string(WEXITSTATUS(status)) : "dead";
+}
+
 std::string executes(const std::string& path) {
   char name[] = "x";
   char* arguments[] = {name, nullptr};
@@ -986,6 +1000,13 @@ const Attempts& attempts() {
      [] { return result(::setxattr(under("secret").c_str(), "user.hostile", "x", 1, 0)); }},
     {"link-in", followsOwnLink},
     {"hard-link", linksOut},
+    // For the next start: what the policy names within, leads out of, what may be written.
+    {"plant-link",
+     [] {
+       std::string path = variable("HOSTILE_WRITABLE") + "/named";
+       if (::rename(path.c_str(), (path + "-before").c_str()) != 0) return "rename " + result(-1);
+       return result(::symlink(variable("HOSTILE_OTHER").c_str(), path.c_str()));
+     }},
     {"writable", writesAllowed},
     {"dev-mem", [] { return opens("/dev/mem"); }},
     {"dev-kmsg", [] { return opens("/dev/kmsg"); }},
@@ -1008,6 +1029,25 @@ const Attempts& attempts() {
      }},
     {"memfd", [] { return call(SYS_memfd_create, "code", 0); }},
     {"fork", forks},
+    // One that has its parent's parent for its parent, and does not end by itself.
+    {"leave-behind",
+     [] {
+       int pipe[2];
+       if (::pipe2(pipe, O_CLOEXEC) != 0) return result(-1);
+       pid_t between = ::fork();
+       if (between < 0) return result(-1);
+       if (between == 0) {
+         pid_t left = ::fork();
+         if (left == 0)
+           for (;;) ::pause();
+         (void)!::write(pipe[1], &left, sizeof left);
+         ::_exit(0);
+       }
+       pid_t left = 0;
+       (void)!::read(pipe[0], &left, sizeof left);
+       ::waitpid(between, nullptr, 0);
+       return std::to_string(left);
+     }},
     {"clone", [] { return clones(SIGCHLD); }},
     {"vfork", [] { return clones(CLONE_VM | CLONE_VFORK | SIGCHLD); }},
     {"clone3",
@@ -1026,6 +1066,7 @@ const Attempts& attempts() {
     {"clone-uts", [] { return clones(CLONE_NEWUTS | SIGCHLD); }},
     {"clone-cgroup", [] { return clones(CLONE_NEWCGROUP | SIGCHLD); }},
     {"posix-spawn", spawns},
+    {"read-by-shell", readsByShell},
     {"clone-user", [] { return clones(CLONE_NEWUSER | SIGCHLD); }},
     {"clone-pid", [] { return clones(CLONE_NEWPID | SIGCHLD); }},
     {"clone-net", [] { return clones(CLONE_NEWNET | SIGCHLD); }},
@@ -1177,6 +1218,12 @@ const Attempts& attempts() {
     {"forge", forges},
     // -- too much of everything --
     {"flood", floods},
+    // To ever new addresses, and something else at last.
+    {"flood-connects",
+     [] {
+       for (int i = 0; i < 500; ++i) (void)connectsUnix("/nowhere/" + std::to_string(i), false);
+       return call(SYS_keyctl, 0, -3, 1);
+     }},
     {"threads", threadBomb},
     {"descriptors-bomb", descriptorBomb},
     {"memory", memoryBomb},

@@ -177,6 +177,115 @@ TEST(Violations, AreLoggedOnceForEachPlace) {
   EXPECT_EQ(log.find("refused keyctl(", first + 1), std::string::npos) << log.substr(0, 2000);
 }
 
+// A harmless address first does not hide another one, though libc has one place for both; and a
+// flood of one call does not hide another call.
+TEST(Violations, HideNoOthers) {
+  Rig rig("warning");
+  rig.configure("try:flood-connects@C_GenerateRandom", {}, "[Syscalls]\nViolationLimit=0\n");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  std::string text;
+  EXPECT_EQ(rig.random(rig.open(rig.evilSlot()), text), CKR_OK);
+  if (missing("broker")) GTEST_SKIP() << "nobody is told";
+  EXPECT_TRUE(rig.logs("refused keyctl(")) << rig.log();
+  std::string log = rig.log();
+  EXPECT_NE(log.find("refused connect(unix:/nowhere/0)"), std::string::npos) << log;
+  EXPECT_NE(log.find("refused connect(unix:/nowhere/1)"), std::string::npos) << log;
+  EXPECT_NE(log.find("calls connect too often to log it all"), std::string::npos) << log;
+  EXPECT_EQ(log.find("refused connect(unix:/nowhere/60)"), std::string::npos) << log;
+}
+
+// Where nobody can be asked, the kernel does it; and not for what C libraries ask in passing.
+TEST(Violations, KillTheWorkerWithoutABroker) {
+  constexpr const char* POLICY = "[Syscalls]\nSystemCallAction=kill\n[Layers]\nPrefer=~broker\n";
+  for (bool harmless : {true, false}) {
+    Rig rig("warning");
+    rig.configure(harmless ? "try:services@C_GenerateRandom" : "try:ptrace-host@C_GenerateRandom",
+                  {}, POLICY);
+    ASSERT_EQ(rig.initialize(), CKR_OK);
+    std::string text;
+    EXPECT_EQ(rig.random(rig.open(rig.evilSlot()), text), harmless ? CKR_OK : CKR_DEVICE_REMOVED)
+        << rig.log();
+    if (!harmless) {
+      EXPECT_TRUE(rig.logs("SIGSYS in C_GenerateRandom")) << rig.log();
+    }
+  }
+}
+
+TEST(Policies, WithAnErrorStartNothing) {
+  Rig rig("warning");
+  rig.configure("none@none", {}, "[Filesystem]\nReadOnlyPath=/etc\n");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  EXPECT_EQ(test::slots(rig.functions()).size(), 1U);
+  EXPECT_TRUE(rig.logs("cannot start: policy: ")) << rig.log();
+  EXPECT_TRUE(rig.logs("test.conf:5: [Filesystem] ReadOnlyPath=: ")) << rig.log();
+  EXPECT_TRUE(rig.logs("did you mean ReadOnlyPaths")) << rig.log();
+}
+
+// ---- what it leaves for later ----
+
+class Planted : public testing::TestWithParam<const char*> {};
+
+// A policy may name something within what the module may write. A module that puts a link there,
+// has no worker the next time, rather than one that may do with the link's target what the policy
+// says.
+TEST_P(Planted, LinksLeadTheNextWorkerNowhere) {
+  Rig rig("warning");
+  auto& directory = rig.setup().directory();
+  std::string writable = directory.makeDirectory("writable");
+  directory.makeDirectory("writable/named");
+  directory.write("other/secret", "secret");
+  std::string other = rig.setup().path("other");
+  std::string sections = "[Limits]\nMemoryMax=512M\n[Filesystem]\nReadWritePaths=" + writable +
+                         "\nReadOnlyPaths=" + writable + "/named\n" + GetParam();
+  std::string variables = "Environment=HOSTILE_WRITABLE=" + writable + "\nEnvironment=HOSTILE_" +
+                          "OTHER=" + other + "\nEnvironment=HOSTILE_DIR=" + other + "\n";
+  rig.configure("try:plant-link@C_GenerateRandom", variables, sections);
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  std::string text;
+  EXPECT_EQ(rig.random(rig.open(rig.evilSlot()), text), CKR_OK) << rig.log();
+  ASSERT_EQ(text, "ok");
+  ASSERT_EQ(rig.finalize(), CKR_OK);
+
+  rig.configure("try:secret@C_GenerateRandom", variables, sections);
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  EXPECT_TRUE(test::slots(rig.functions()).empty());
+  EXPECT_TRUE(rig.logs("the module can have made the link " + writable + "/named")) << rig.log();
+}
+
+INSTANTIATE_TEST_SUITE_P(With, Planted,
+                         testing::Values("", "[Layers]\nPrefer=~landlock\n",
+                                         "[Layers]\nPrefer=~mountns\n"),
+                         [](const testing::TestParamInfo<const char*>& with) {
+                           return with.index == 0   ? "BothLayers"
+                                  : with.index == 1 ? "MountsAlone"
+                                                    : "LandlockAlone";
+                         });
+
+// The same for what it has removed: no layer is done without because a path is not there.
+TEST_P(Planted, MissingPathsMeanNoWorker) {
+  Rig rig("warning");
+  rig.configure("none@none", {},
+                "[Filesystem]\nReadOnlyPaths=" + rig.setup().path("nowhere") + "\n" + GetParam());
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  EXPECT_TRUE(test::slots(rig.functions()).empty());
+  EXPECT_TRUE(rig.logs("cannot start: policy path")) << rig.log();
+}
+
+TEST(Descendants, EndWithTheWorker) {
+  Rig rig("warning");
+  rig.configure("try:leave-behind@C_GenerateRandom", {}, "[Syscalls]\nSystemCallFilter=@fork\n");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  std::string text;
+  ASSERT_EQ(rig.random(rig.open(rig.evilSlot()), text), CKR_OK) << rig.log();
+  pid_t left = std::atoi(text.c_str());
+  ASSERT_GT(left, 0) << text;
+  EXPECT_TRUE(test::alive(left));
+  EXPECT_EQ(rig.finalize(), CKR_OK);
+  EXPECT_TRUE(test::eventually([&] { return !test::alive(left); }));
+  if (test::alive(left)) ::kill(left, SIGKILL);
+}
+
 // With a device to talk to it may put any request to any descriptor.
 TEST(Violations, CannotBeAnsweredByTheirOwner) {
   Rig rig("warning");

@@ -56,6 +56,22 @@ TEST_F(NetworkHsmTemplate, ReachesOnePortAndNoOther) {
       << log();
 }
 
+using OpenCryptokis = Hostile;
+
+// It may run a shell. That one is confined as the module is, and there are no other programs.
+TEST_F(OpenCryptokis, ShellReachesNoMoreThanTheModule) {
+  const std::string secret = configuration.directory().write("secret", "secret\n");
+  BULKHEAD_NEEDS("/bin/sh");
+  for (auto [path, status] : {std::pair{std::string("/etc/passwd"), "status 0"},
+                              {secret, "status 2"},
+                              {std::string("/etc/shadow"), "status 2"}})
+    EXPECT_EQ(attempt("opencryptoki", "read-by-shell", "Environment=HOSTILE_TARGET=" + path + "\n"),
+              status)
+        << path << "\n"
+        << log();
+  EXPECT_EQ(attempt("opencryptoki", "execve"), "EACCES");
+}
+
 using Default = Hostile;
 
 TEST_F(Default, LetsAnUnknownModuleCompute) {
