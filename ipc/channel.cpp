@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cstring>
@@ -14,6 +15,9 @@ namespace bulkhead::ipc {
 namespace {
 
 constexpr std::size_t BUFFER = 64 * 1024;
+// For how long descriptors are polled before one looks whether they still are the channel's: a poll
+// goes by their numbers, and the host may have given those to other files.
+constexpr std::chrono::seconds TRUST{2};
 
 // What a segment takes besides its words: its size in the table.
 std::size_t tableWords(std::size_t segments) {
@@ -51,9 +55,10 @@ Channel::Channel(ChannelEnd end, std::uint64_t maxMessage, int gone)
 
 Channel::~Channel() {
   if (!isHost()) return;
-  // A child of the host may have copies of the descriptors: closing them alone tells nothing.
-  FrameHeader end{0, 0};
-  if (isOwn()) (void)!::write(end_.out.get(), &end, sizeof end);
+  // Where a process that the host forked has copies, closing these tells the worker nothing. A
+  // frame without a message does; a worker that has but a part of one is about to be ended.
+  constexpr FrameHeader END{};
+  if (isOwn()) (void)!::write(end_.out.get(), &END, sizeof END);
   auto giveUp = [](Descriptor& fd, const FileIdentity& identity) {
     if (FileIdentity::of(fd.get()) != identity) (void)fd.release();
   };
@@ -81,21 +86,29 @@ Area* Channel::areaOf(std::size_t size) {
 // count as an answer.
 Exchange Channel::wait(bool toSend, Deadline deadline) {
   for (;;) {
-    timespec left{};
+    Clock::duration rest = TRUST;
     if (deadline) {
-      auto rest = *deadline - Clock::now();
+      rest = std::min<Clock::duration>(rest, *deadline - Clock::now());
       if (rest <= rest.zero()) return Exchange::Expired;
-      auto seconds = std::chrono::duration_cast<std::chrono::seconds>(rest);
-      left.tv_sec = seconds.count();
-      left.tv_nsec = std::chrono::nanoseconds(rest - seconds).count();
     }
+    auto seconds = std::chrono::duration_cast<std::chrono::seconds>(rest);
+    timespec left{};
+    left.tv_sec = seconds.count();
+    left.tv_nsec = std::chrono::nanoseconds(rest - seconds).count();
     // A pipe that we read ourselves never tells that nobody else does; the other one does.
     pollfd fds[] = {{end_.in.get(), static_cast<short>(toSend ? 0 : POLLIN), 0},
                     {gone_, POLLIN, 0},
                     {end_.out.get(), POLLOUT, 0}};
-    int n = ::ppoll(fds, toSend ? 3 : 2, deadline ? &left : nullptr, nullptr);
-    if (n == 0) return Exchange::Expired;
+    int n = ::ppoll(fds, toSend ? 3 : 2, &left, nullptr);
+    if (n == 0 && isHost() && !isOwn()) return Exchange::Foreign;
+    if (n == 0) continue;
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EINVAL) {
+      // A host may have given up its right to descriptors, and with it that to poll those it has.
+      timespec moment{0, 200'000};
+      (void)::nanosleep(&moment, nullptr);
+      return Exchange::Done;
+    }
     if (n < 0) return Exchange::Closed;
     // While we slept the host may have closed them, and opened others under their numbers.
     if (isHost() && !(toSend ? isOwn() : FileIdentity::of(end_.in.get()) == in_))
