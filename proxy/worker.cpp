@@ -472,7 +472,10 @@ void Worker::stop(const std::string& why, bool closed) noexcept {
 void Worker::kill(const std::string& why, bool closed) {
   bool was = running();
   leave(Phase::Died);
-  if (was) stop(why, closed);
+  if (!was) return;
+  stop(why, closed);
+  // Calls without a deadline wait for its end, and a supervisor that is stopped ends nothing.
+  if (!closed) bury();
 }
 
 void Worker::log(LogLevel level, const std::string& text) const noexcept {
