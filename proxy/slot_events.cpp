@@ -2,12 +2,12 @@
 #include "proxy/slot_events.h"
 
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "ipc/control.h"
 #include "proxy/process.h"
 
 namespace bulkhead::proxy {
@@ -15,15 +15,21 @@ namespace {
 
 // How often modules that are not waiting, for want of a worker, are tried again.
 constexpr int RETRY = 1000;  // milliseconds
+// How long a wait is at most: one goes by the numbers of descriptors, and a host that gives those
+// to other files is not heard of any more.
+constexpr int LONGEST = 5000;
 
 }  // namespace
 
-// A thread that waits, and how others wake it.
+// A thread that waits, and how others wake it. By a socket, which is told from the host's own
+// files: all eventfds are of one file.
 class SlotEvents::Waiter {
  public:
-  explicit Waiter(SlotEvents& events)
-      : events_(events),
-        wake_(aboveStandard(Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)))) {
+  explicit Waiter(SlotEvents& events) : events_(events) {
+    if (auto pair = ipc::socketPair()) {
+      asleep_ = Owned(std::move(pair->first));
+      wake_ = Owned(std::move(pair->second));
+    }
     std::lock_guard lock(events_.mutex_);
     events_.waiters_.insert(this);
   }
@@ -33,22 +39,22 @@ class SlotEvents::Waiter {
     std::lock_guard lock(events_.mutex_);
     events_.waiters_.erase(this);
   }
-  int descriptor() const { return wake_.get(); }
+  int descriptor() const { return asleep_.get(); }
   void wake() const {
-    std::uint64_t one = 1;
     // Full means that it is awake already.
-    if (int fd = wake_.get(); fd >= 0) (void)!::write(fd, &one, sizeof one);
+    if (int fd = wake_.get(); fd >= 0) (void)::send(fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
   }
   void sleep(std::vector<pollfd>& others, int milliseconds) const {
-    others.push_back({wake_.get(), POLLIN, 0});
+    others.push_back({asleep_.get(), POLLIN, 0});
     (void)::poll(others.data(), others.size(), milliseconds);
-    std::uint64_t count;
-    if (int fd = wake_.get(); fd >= 0) (void)!::read(fd, &count, sizeof count);
+    char byte;
+    if (int fd = asleep_.get(); fd >= 0)
+      while (::recv(fd, &byte, sizeof byte, MSG_DONTWAIT) > 0) continue;
   }
 
  private:
   SlotEvents& events_;
-  Owned wake_;
+  Owned asleep_, wake_;
 };
 
 void SlotEvents::begin(unsigned consumer) {
@@ -113,7 +119,7 @@ CK_RV SlotEvents::wait(Process& process, unsigned consumer, bool block, CK_SLOT_
       if (!all) wakeAll();
       return CKR_NO_EVENT;
     }
-    waiter->sleep(waits, all ? -1 : RETRY);
+    waiter->sleep(waits, all ? LONGEST : RETRY);
   }
 }
 
