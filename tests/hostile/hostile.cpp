@@ -6,6 +6,7 @@
 // C_GenerateRandom answers. Everywhere else, and without HOSTILE, it is a decent module with one
 // token, whose digests are what goes in.
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -117,14 +118,21 @@ std::vector<int> sockets(int type) {
   return found;
 }
 
-// Where replies go.
-std::vector<int> replies() {
+std::vector<int> pipes(int mode) {
   std::vector<int> found;
   for (int fd = 3; fd < 256; ++fd) {
-    if (::fcntl(fd, F_GETPIPE_SZ) > 0 && (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY)
+    if (::fcntl(fd, F_GETPIPE_SZ) > 0 && (::fcntl(fd, F_GETFL) & O_ACCMODE) == mode)
       found.push_back(fd);
   }
   return found;
+}
+
+// Where requests come from, and where replies go.
+std::vector<int> requests() {
+  return pipes(O_RDONLY);
+}
+std::vector<int> replies() {
+  return pipes(O_WRONLY);
 }
 
 void toAll(const std::vector<int>& fds, const void* data, std::size_t size) {
@@ -193,6 +201,9 @@ void writeFrames() {
   } else if (is("frame-stall")) {
     send({std::uint64_t{100} | std::uint64_t{sequence} << 32, 0});
     forEver();
+  } else if (is("frame-drip")) {
+    send({std::uint64_t{100} | std::uint64_t{sequence} << 32});
+    for (;; ::usleep(50'000)) toAll(replies(), "", 1);
   } else if (is("frame-flood")) {
     std::vector<char> zeros(1 << 20);
     toAll(replies(), zeros.data(), zeros.size());
@@ -204,6 +215,57 @@ void writeFrames() {
     ::memset(garbage, 0xa5, sizeof garbage);
     toAll(sockets(SOCK_SEQPACKET), garbage, sizeof garbage);
     toAll(sockets(SOCK_SEQPACKET), garbage, 3);
+  }
+}
+
+// Takes what is meant for the worker.
+void* steal(void*) {
+  for (;;)
+    for (int fd : requests()) {
+      pollfd one{fd, POLLIN, 0};
+      char bytes[64];
+      if (::poll(&one, 1, 1) == 1) (void)!::read(fd, bytes, sizeof bytes);
+    }
+  return nullptr;
+}
+
+void usePipes() {
+  if (is("pipe-small")) {
+    for (int mode : {O_RDONLY, O_WRONLY})
+      for (int fd : pipes(mode)) (void)::fcntl(fd, F_SETPIPE_SZ, 4096);
+  } else if (is("pipe-flags")) {
+    for (int mode : {O_RDONLY, O_WRONLY})
+      for (int fd : pipes(mode)) (void)::fcntl(fd, F_SETFL, O_NONBLOCK | O_DIRECT);
+  } else if (is("pipe-swapped")) {
+    auto in = requests(), out = replies();
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      int kept = ::dup(in[i]);
+      (void)::dup2(out[i], in[i]);
+      (void)::dup2(kept, out[i]);
+    }
+  } else if (is("pipe-looped")) {
+    int own[2];
+    auto in = requests(), out = replies();
+    if (::pipe(own) != 0) return;
+    for (int fd : in) (void)::dup2(own[0], fd);
+    for (int fd : out) (void)::dup2(own[1], fd);
+  } else if (is("pipe-kept")) {
+    for (int fd : replies()) {
+      (void)!::dup(fd);
+      ::close(fd);
+    }
+  } else if (is("pipe-filled")) {
+    // Opened once more from the other side, where the sandbox has a /proc.
+    for (int fd : requests()) {
+      int own = ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_WRONLY | O_NONBLOCK);
+      ::fprintf(stderr, "the other side of a pipe: %s\n", own < 0 ? ::strerror(errno) : "open");
+      char bytes[4096] = {};
+      while (own >= 0 && ::write(own, bytes, sizeof bytes) > 0) continue;
+    }
+    forEver();
+  } else if (is("pipe-stolen")) {
+    pthread_t thread;
+    if (::pthread_create(&thread, nullptr, steal, nullptr) == 0) ::pthread_detach(thread);
   }
 }
 
@@ -253,6 +315,7 @@ void behave() {
   if (is("say")) (void)!::write(2, "line one\nline \x1b[31m two\n", 24);
   if (plan().behaviour.starts_with("frame-") || plan().behaviour.starts_with("control-"))
     writeFrames();
+  if (plan().behaviour.starts_with("pipe-")) usePipes();
   if (plan().behaviour.starts_with("try:")) setReport(attempt(plan().behaviour.substr(4)));
 }
 
@@ -375,8 +438,9 @@ CK_RV getSessionInfo(CK_SESSION_HANDLE, CK_SESSION_INFO_PTR info) {
   info->flags = CKF_SERIAL_SESSION;
   return CKR_OK;
 }
-CK_RV login(CK_SESSION_HANDLE, CK_USER_TYPE, CK_UTF8CHAR_PTR, CK_ULONG) {
+CK_RV login(CK_SESSION_HANDLE, CK_USER_TYPE, CK_UTF8CHAR_PTR pin, CK_ULONG size) {
   at("C_Login");
+  if (lies("leak", "C_Login")) ::fprintf(stderr, "%.*s\n", static_cast<int>(size), pin);
   return CKR_OK;
 }
 CK_RV logout(CK_SESSION_HANDLE) {
