@@ -9,6 +9,7 @@
 
 #include <iomanip>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "ipc/descriptor.h"
 #include "tests/hostile/rig.h"
@@ -33,7 +34,7 @@ std::string journalctl(const std::string& arguments) {
 /// A host, and the journal from then on: hosts in one process have modules of one name.
 class Told : public Rig {
  public:
-  Told() : Rig("warning") {
+  explicit Told(const char* level = "warning") : Rig(level) {
     timespec now;
     ::clock_gettime(CLOCK_REALTIME, &now);
     std::ostringstream text;
@@ -227,6 +228,90 @@ TEST(Journal, ThatHangsCostsNoCallAndNoStart) {
   EXPECT_TRUE(rig.records(id::VIOLATION).empty());
   ASSERT_TRUE(test::killWorker(rig.evil()));
   (void)rig.record(id::DIED);
+}
+
+// PINs, keys and plain text go through calls that end in every way. What is told of it, in the
+// journal or on stderr, has none of them: not as they are, nor as numbers.
+class PlantedSecrets : public testing::Test {
+ protected:
+  CK_BYTE* bytes(std::size_t n) { return reinterpret_cast<CK_BYTE*>(secrets_[n].data()); }
+
+  void use(Rig& rig, CK_SESSION_HANDLE session) {
+    (void)rig->C_Login(session, CKU_USER, bytes(0), SIZE);
+    (void)rig->C_SetPIN(session, bytes(0), SIZE, bytes(1), SIZE);
+    CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
+    CK_OBJECT_HANDLE object = 0;
+    CK_ATTRIBUTE key[] = {{CKA_CLASS, &secret, sizeof secret}, {CKA_VALUE, bytes(2), SIZE}};
+    (void)rig->C_CreateObject(session, key, 2, &object);
+    CK_PBE_PARAMS pbe{};
+    CK_BYTE iv[8] = {};
+    pbe.pInitVector = iv;
+    pbe.pPassword = bytes(3);
+    pbe.ulPasswordLen = SIZE;
+    CK_MECHANISM known{CKM_PBE_SHA1_DES3_EDE_CBC, &pbe, sizeof pbe};
+    (void)rig->C_DeriveKey(session, &known, 11, nullptr, 0, &object);
+    CK_MECHANISM unknown{CKM_VENDOR_DEFINED + 77, bytes(3), SIZE};
+    (void)rig->C_DeriveKey(session, &unknown, 11, nullptr, 0, &object);
+    (void)rig.digest(session, secrets_[4]);
+  }
+  bool isIn(const std::string& text) const {
+    for (const std::string& secret : secrets_) {
+      std::ostringstream hex;
+      for (unsigned char c : secret) hex << std::hex << std::setw(2) << std::setfill('0') << +c;
+      if (text.find(secret) != std::string::npos || text.find(hex.str()) != std::string::npos)
+        return true;
+    }
+    return false;
+  }
+
+  static constexpr CK_ULONG SIZE = 24;
+  std::vector<std::string> secrets_ = [] {
+    std::random_device random;
+    std::vector<std::string> all(5);
+    for (std::string& one : all)
+      while (one.size() < SIZE) one += static_cast<char>('a' + random() % 26);
+    return all;
+  }();
+};
+
+class Planted : public PlantedSecrets, public testing::WithParamInterface<const char*> {};
+
+TEST_P(Planted, SecretsAreNotInIt) {
+  Told rig;
+  rig.configure(GetParam(), "CallTimeoutSec=1h C_Digest:300ms");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  for (int i = 0; i < 2; ++i) use(rig, rig.open(rig.evilSlot()));
+  (void)test::killWorker(rig.evil());
+  // A death is recorded, whichever it is; and with it all that came before.
+  std::string told;
+  ASSERT_TRUE(test::eventually([&] {
+    told = rig.shown("-a -o export");
+    return told.find("worker ") != std::string::npos;
+  }));
+  EXPECT_THAT(told, HasSubstr("BULKHEAD_MODULE=" + rig.evil()));
+  EXPECT_FALSE(isIn(told)) << told;
+  EXPECT_FALSE(isIn(journalctl("-a -o export"))) << "in a record of another kind";
+  EXPECT_FALSE(isIn(rig.log())) << rig.log();
+}
+INSTANTIATE_TEST_SUITE_P(Journal, Planted,
+                         testing::Values("none@none", "refuse@C_CreateObject", "segv@C_Login",
+                                         "segv@C_SetPIN", "segv@C_CreateObject", "segv@C_DeriveKey",
+                                         "segv@C_Digest", "hang@C_Digest", "frame-garbage@C_Login",
+                                         "try:sethostname@C_Login", "leak@C_Login"),
+                         [](const auto& one) {
+                           std::string name;
+                           for (char c : std::string(one.param)) name += ::isalnum(c) ? c : '_';
+                           return name;
+                         });
+
+// A search that finds what is there: what a module says is for whoever asks for it by name.
+TEST_F(PlantedSecrets, SecretsThatAModuleSaysAreForWhoDebugsItAlone) {
+  Told rig("debug");
+  rig.configure("leak@C_Login");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  use(rig, rig.open(rig.evilSlot()));
+  EXPECT_TRUE(test::eventually([&] { return isIn(rig.log()); }));
+  EXPECT_FALSE(isIn(journalctl("-a -o export")));
 }
 
 TEST(Journal, TakesARecordOfAnySizeAndBytes) {
