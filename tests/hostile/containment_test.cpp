@@ -50,6 +50,8 @@ TEST_P(DeathInACall, CostsOneErrorCode) {
 INSTANTIATE_TEST_SUITE_P(ByNotAnswering, DeathInACall,
                          testing::Values(Case{"frame-stall@C_GenerateRandom", DEADLINES,
                                               "took longer than CallTimeoutSec="},
+                                         Case{"frame-drip@C_GenerateRandom", DEADLINES,
+                                              "took longer than CallTimeoutSec="},
                                          Case{"hang@C_GenerateRandom",
                                               "CallTimeoutSec=1h C_GenerateRandom:200ms",
                                               "took longer than CallTimeoutSec="}),
@@ -218,6 +220,25 @@ TEST(Containment, PastTheRestartLimitTheTokenIsNotPresent) {
   ASSERT_EQ(rig.initialize(), CKR_OK);
   EXPECT_EQ(test::slots(rig.functions()), slots);
   EXPECT_EQ(rig.digest(rig.open(slots[0])), CKR_OK);
+}
+
+TEST(Containment, WhateverLooksForATokenStartsANewWorker) {
+  Rig rig;
+  rig.configure("segv@C_GenerateRandom");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  const std::vector<CK_SLOT_ID> slots = test::slots(rig.functions());
+  CK_TOKEN_INFO info{};
+  const std::function<void()> looks[] = {
+      [&] { (void)rig.open(slots[0]); },
+      [&] { EXPECT_EQ(rig->C_GetTokenInfo(slots[0], &info), CKR_OK); },
+      [&] { EXPECT_EQ(test::slots(rig.functions(), true), slots); }};
+  for (auto& look : looks) {
+    std::string text;
+    EXPECT_EQ(rig.random(rig.open(slots[0]), text), CKR_DEVICE_REMOVED);
+    EXPECT_TRUE(test::eventually([&] { return workerOf(rig.evil()) == -1; }));
+    look();
+    EXPECT_GT(workerOf(rig.evil()), 0);
+  }
 }
 
 TEST(Containment, AfterTheIntervalTheTokenIsThereAgain) {
