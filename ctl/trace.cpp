@@ -79,7 +79,28 @@ std::string learningDropIn(const Policy& policy) {
   return text;
 }
 
+// How often, by when in a module's life.
+using Phases = std::map<std::string, unsigned>;
+
+// By the function that was running; the worker opens a module for its list of functions.
+std::string phaseOf(const std::string& function) {
+  if (function == "C_GetFunctionList") return "load";
+  if (function == "C_Initialize" || function == "C_Finalize") return function;
+  return function.empty() ? "no call" : "calls";
+}
+
+unsigned sumOf(const Phases& phases) {
+  unsigned sum = 0;
+  for (const auto& [phase, times] : phases) sum += times;
+  return sum;
+}
+
+void add(Phases& to, const Phases& more) {
+  for (const auto& [phase, times] : more) to[phase] += times;
+}
+
 struct PathUse {
+  Phases phases;
   unsigned reads = 0;
   unsigned writes = 0;   // of the file itself
   unsigned changes = 0;  // of the directory it is in: made, removed, renamed
@@ -88,9 +109,9 @@ struct PathUse {
 
 struct Recording {
   std::map<std::string, PathUse> paths;
-  std::map<std::string, unsigned> connects;
-  std::map<std::string, unsigned> calls;  // other calls than those that open paths and connect
-  unsigned relative = 0;                  // paths below a directory that was open
+  std::map<std::string, Phases> connects;
+  std::map<std::string, Phases> calls;  // other calls than those that open paths and connect
+  unsigned relative = 0;                // paths below a directory that was open
   std::vector<std::string> failures;
   bool seen = false;
 
@@ -126,14 +147,15 @@ void Recording::add(const LogLine& line, const std::string& workingDirectory) {
   if (line.kind == LogLine::Kind::Death) seen = true;
   if (line.kind != LogLine::Kind::Violation) return;
   seen = true;
+  std::string phase = phaseOf(line.function);
   if (line.syscall == "connect") {
-    ++connects[line.arguments];
+    ++connects[line.arguments][phase];
     return;
   }
   bool opening = isAmong(OPENING, line.syscall);
   bool changing = isAmong(CHANGING, line.syscall);
   bool running = isAmong(RUNNING, line.syscall);
-  if (!opening) ++calls[line.syscall];
+  if (!opening) ++calls[line.syscall][phase];
   if (!opening && !changing && !running) return;
   Arguments arguments = parseArguments(line.arguments);
   if (!arguments.path || arguments.path->empty()) return;
@@ -150,6 +172,7 @@ void Recording::add(const LogLine& line, const std::string& workingDirectory) {
   path = fs::path(path).lexically_normal().string();
   if (path.size() > 1 && path.ends_with('/')) path.pop_back();
   PathUse& use = paths[path];
+  ++use.phases[phase];
   std::uint64_t flags = arguments.after.empty() ? 0 : arguments.after[0];
   if (running)
     ++use.runs;
@@ -208,7 +231,7 @@ constexpr const char* keyOf(PathAccess access) {
 struct Line {
   std::string key;
   std::string word;
-  unsigned count = 0;
+  Phases phases;
   bool missing = false;  // from the policy of today
 };
 
@@ -230,11 +253,11 @@ std::string withHome(const std::string& path) {
   return "%h" + escaped.substr(home.size());
 }
 
-void count(std::vector<Line>& lines, std::string key, std::string word, unsigned uses,
+void count(std::vector<Line>& lines, std::string key, std::string word, const Phases& uses,
            bool missing) {
   for (Line& line : lines)
     if (line.key == key && line.word == word) {
-      line.count += uses;
+      add(line.phases, uses);
       return;
     }
   lines.push_back({std::move(key), std::move(word), uses, missing});
@@ -253,9 +276,9 @@ void learnPaths(const Recording& recording, const Policy& policy, const std::str
                              }),
               today.end());
   std::set<std::string> used;
-  std::map<std::string, unsigned> written;
+  std::map<std::string, Phases> written;
   for (const auto& [path, use] : recording.paths) {
-    unsigned uses = use.reads + use.writes + use.changes + use.runs;
+    const Phases& uses = use.phases;
     if (covering(builtIn, path, use) != nullptr) continue;
     if (const PathRule* rule = covering(today, path, use)) {
       used.insert(std::string(keyOf(rule->access)) + "=" + rule->path);
@@ -267,7 +290,7 @@ void learnPaths(const Recording& recording, const Policy& policy, const std::str
     bool there = fs::exists(path, error);
     if (use.changes > 0) {
       // Even where it is gone again: what makes a file needs its directory.
-      written[fs::path(path).parent_path().string()] += uses;
+      add(written[fs::path(path).parent_path().string()], uses);
     } else if (!there) {
       learned.absent.push_back(path);
     } else if (use.writes > 0) {
@@ -315,7 +338,7 @@ void learnConnects(const Recording& recording, const Policy& policy, Learned& le
     auto destination = destinationOf(logged);
     if (!destination) {
       learned.remarks.push_back(
-          fmt::format("connect({}), {} time(s): no policy can allow it", logged, uses));
+          fmt::format("connect({}), {} time(s): no policy can allow it", logged, sumOf(uses)));
       continue;
     }
     tcp |= destination->starts_with("tcp:");
@@ -357,7 +380,7 @@ void learnCalls(const Recording& recording, const Policy& policy, Learned& learn
   for (const auto& [name, uses] : recording.calls) {
     if (auto why = sandbox::whyNeverGrantable(name); !why.empty()) {
       learned.remarks.push_back(
-          fmt::format("{}(), {} time(s): no policy can allow it, it {}", name, uses, why));
+          fmt::format("{}(), {} time(s): no policy can allow it, it {}", name, sumOf(uses), why));
       continue;
     }
     bool today = policy.syscalls.contains(name);
@@ -370,7 +393,7 @@ void learnCalls(const Recording& recording, const Policy& policy, Learned& learn
     if (name == "socket") {
       // Loggers make one, try to connect it to what the sandbox has not, and go on without.
       learned.remarks.push_back(
-          fmt::format("socket(), {} time(s): and no connection that it would be for", uses));
+          fmt::format("socket(), {} time(s): and no connection that it would be for", sumOf(uses)));
       continue;
     }
     std::string word = name;
@@ -401,20 +424,23 @@ std::string policyText(const KnownModule& module, const std::vector<std::string>
       "# What {} used while this ran:\n#   {}\n"
       "# Read it before you use it: what did not happen then is not in it.\n",
       module.config.name, printable(joined(command)));
-  auto section = [&](const char* name, const std::vector<Line>& lines) {
-    for (const Line& line : lines)
-      text += fmt::format("# {} time{}{}\n{}={}\n", line.count, line.count == 1 ? "" : "s",
+  auto section = [&](const std::vector<Line>& lines) {
+    for (const Line& line : lines) {
+      std::string when;
+      for (const auto& [phase, times] : line.phases)
+        when += fmt::format("{}{} in {}", when.empty() ? "" : ", ", times, phase);
+      text += fmt::format("# {}{}\n{}={}\n", when,
                           line.missing ? "; missing from the policy of today" : "", line.key,
                           printable(line.word));
-    (void)name;
+    }
   };
   text += "\n[Filesystem]\n";
-  section("Filesystem", learned.paths);
+  section(learned.paths);
   text += "\n[Network]\nNetwork=" + learned.network + "\n";
-  section("Network", learned.connects);
+  section(learned.connects);
   if (!learned.calls.empty()) {
     text += "\n[Syscalls]\n";
-    section("Syscalls", learned.calls);
+    section(learned.calls);
   }
   auto remarks = [&](const char* heading, const std::vector<std::string>& lines) {
     if (lines.empty()) return;
@@ -437,7 +463,8 @@ Json linesJson(const std::vector<Line>& lines) {
   for (const Line& line : lines)
     out.push_back({{"key", line.key},
                    {"value", line.word},
-                   {"count", line.count},
+                   {"count", sumOf(line.phases)},
+                   {"phases", line.phases},
                    {"missing", line.missing}});
   return out;
 }

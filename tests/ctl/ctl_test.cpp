@@ -410,6 +410,11 @@ TEST_F(Ctl, TraceTellsWhatThePolicyLacksAndWhatItHas) {
   ASSERT_NE(line, nullptr) << outcome.out;
   EXPECT_TRUE((*line)["missing"].get<bool>());
   EXPECT_EQ((*line)["key"], "ReadOnlyPaths");
+  // SoftHSM2 reads its configuration when it is initialised, and then only.
+  EXPECT_EQ((*line)["phases"], Json({{"C_Initialize", (*line)["count"]}}));
+  EXPECT_NE(all["text"].get<std::string>().find(" in C_Initialize; missing from the policy"),
+            std::string::npos)
+      << all["text"];
   EXPECT_NE(named(all["paths"], "value", (root / "tokens").string()), nullptr) << outcome.out;
 
   softhsmWithTokens("ReadOnlyPaths=" + (root / "policies").string() + "\n");
