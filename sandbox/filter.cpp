@@ -163,6 +163,8 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
   const std::uint32_t otherwise = refusal == Refusal::Notify ? SCMP_ACT_NOTIFY
                                   : refusal == Refusal::Kill ? SCMP_ACT_KILL_PROCESS
                                                              : EPERM_ALONE;
+  // libseccomp asks the kernel by seccomp(2) whether it knows this one, which may be refused here.
+  if (refusal == Refusal::Kill) (void)::seccomp_api_set(3);
   Filter filter(otherwise);
   if (!filter.ok()) return Error{"seccomp_init", ENOMEM, {}};
 

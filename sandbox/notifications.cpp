@@ -258,9 +258,9 @@ std::optional<Violation> Notifications::handle(
   auto& seen = seen_[n.data.nr];
   violation.repeated = seen.size() >= MAX_REPORTS && !every;
   if (!violation.repeated) {
-    violation.arguments = argumentsAsText(name, std::to_array(n.data.args), memoryOf(n));
     // C libraries have one place for all connections: what it is about counts as well.
-    std::string about = named ? violation.arguments : "";
+    if (named) violation.arguments = argumentsAsText(name, std::to_array(n.data.args), memoryOf(n));
+    std::string about = violation.arguments;
     if (auto quote = about.find('"'); quote != std::string::npos)
       about = about.substr(quote, about.rfind('"') - quote);
     if (!every)
@@ -268,6 +268,8 @@ std::optional<Violation> Notifications::handle(
     violation.last = !violation.repeated && seen.size() == MAX_REPORTS;
   }
   if (!violation.repeated) {
+    if (!named)
+      violation.arguments = argumentsAsText(name, std::to_array(n.data.args), memoryOf(n));
     std::ifstream maps("/proc/" + std::to_string(n.pid) + "/maps");
     violation.location = locationIn(maps, n.data.instruction_pointer);
   }
