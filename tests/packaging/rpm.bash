@@ -46,7 +46,7 @@ rpm_splits() {
 rpm_lints() {
   apt "$builder" install rpmlint
   cp "$here/rpmlint.toml" "$builder/rpm"
-  in_tree "$builder" sh -c 'rpmlint --strict --config /rpm/rpmlint.toml /rpm/bulkhead.spec /rpm/RPMS/*/*.rpm'
+  in_tree "$builder" sh -c 'rpmlint --strict --config /rpm/rpmlint.toml /rpm/bulkhead.spec /rpm/RPMS/*/bulkhead*.rpm'
 }
 
 # p11kit VERSION: a p11-kit of one file, which is Debian's.
@@ -76,7 +76,10 @@ rpm_whose() {
   echo "$info"
   [[ $info = *"$1"* ]] || fail "this is not $1"
 }
-rpm_snapshot() { in_tree "$target" find / -xdev \( -path /rpms -o -path /proc -o -path /var \) -prune -o ! -type d -print | sort; }
+rpm_snapshot() {
+  in_tree "$target" find / -xdev \( -path /rpms -o -path /proc -o -path /var \) -prune \
+    -o ! -type d -print | sort
+}
 # Into the tree where the Debian packages were, for the libraries that are there.
 rpm_installs() {
   local files=() name

@@ -225,7 +225,7 @@ TEST(PolicyKeys, Limits) {
   EXPECT_FALSE(reset.memoryMax.has_value());
   EXPECT_FALSE(reset.tasksMax.has_value());
   EXPECT_FALSE(reset.cpuQuotaPercent.has_value());
-  EXPECT_EQ(reset.limitNoFile, 256U);
+  EXPECT_EQ(reset.limitNoFile, 512U);
   EXPECT_EQ(reset.limitFsize, 64U << 20);
   EXPECT_EQ(reset.limitMemlock, 8U << 20);
   EXPECT_FALSE(reset.limitStack.has_value());
