@@ -18,6 +18,8 @@ constexpr std::size_t BUFFER = 64 * 1024;
 // For how long descriptors are polled before one looks whether they still are the channel's: a poll
 // goes by their numbers, and the host may have given those to other files.
 constexpr std::chrono::seconds TRUST{2};
+// A sleep so short changes nothing: the look just before it may be as old.
+constexpr std::chrono::milliseconds MOMENT{1};
 
 // What a segment takes besides its words: its size in the table.
 std::size_t tableWords(std::size_t segments) {
@@ -51,6 +53,7 @@ Channel::Channel(ChannelEnd end, std::uint64_t maxMessage, int gone)
   in_ = FileIdentity::of(end_.in.get());
   out_ = FileIdentity::of(end_.out.get());
   reader_ = FileIdentity::of(end_.reader.get());
+  for (const Descriptor* fd : {&end_.in, &end_.out, &end_.reader}) (void)mark(fd->get());
 }
 
 Channel::~Channel() {
@@ -69,8 +72,8 @@ Channel::~Channel() {
 
 bool Channel::isOwn() const {
   // Without the second reader a write may be a signal.
-  return out_ && FileIdentity::of(end_.out.get()) == out_ &&
-         FileIdentity::of(end_.in.get()) == in_ && FileIdentity::of(end_.reader.get()) == reader_;
+  return out_ && FileIdentity::of(end_.out.get()) == out_ && isMarked(end_.in.get()) &&
+         isMarked(end_.reader.get());
 }
 
 Area* Channel::areaOf(std::size_t size) {
@@ -86,9 +89,10 @@ Area* Channel::areaOf(std::size_t size) {
 // count as an answer.
 Exchange Channel::wait(bool toSend, Deadline deadline) {
   for (;;) {
+    const auto began = Clock::now();
     Clock::duration rest = TRUST;
     if (deadline) {
-      rest = std::min<Clock::duration>(rest, *deadline - Clock::now());
+      rest = std::min<Clock::duration>(rest, *deadline - began);
       if (rest <= rest.zero()) return Exchange::Expired;
     }
     auto seconds = std::chrono::duration_cast<std::chrono::seconds>(rest);
@@ -111,8 +115,7 @@ Exchange Channel::wait(bool toSend, Deadline deadline) {
     }
     if (n < 0) return Exchange::Closed;
     // While we slept the host may have closed them, and opened others under their numbers.
-    if (isHost() && !(toSend ? isOwn() : FileIdentity::of(end_.in.get()) == in_))
-      return Exchange::Foreign;
+    if (isHost() && Clock::now() - began > MOMENT && !isOwn()) return Exchange::Foreign;
     if (toSend)
       return fds[0].revents != 0 || fds[1].revents != 0 ? Exchange::Closed : Exchange::Done;
     return fds[0].revents != 0 ? Exchange::Done : Exchange::Closed;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -57,6 +58,17 @@ struct FileIdentity {
   explicit operator bool() const { return inode != 0; }
   bool operator==(const FileIdentity&) const = default;
 };
+
+/// Marks an open file in a host's process as one of ours, for isMarked(): with the signal that it
+/// would raise if it were asked for any. Cheaper to ask for than its identity, and told apart where
+/// that is shared: event descriptors, and pidfds before Linux 6.9, all are one file.
+inline constexpr int OWN_MARK = SIGSTKFLT;
+inline bool mark(int fd) {
+  return ::fcntl(fd, F_SETSIG, OWN_MARK) == 0;
+}
+inline bool isMarked(int fd) {
+  return ::fcntl(fd, F_GETSIG) == OWN_MARK;
+}
 
 /// Moves a descriptor that must not be 0, 1 or 2 out of their way: some programs close those and
 /// open others in their place. Takes ownership; yields an empty Descriptor when none is left.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "proxy/owned.h"
 
-#include <signal.h>
-
 #include <atomic>
 #include <utility>
 
@@ -19,18 +17,14 @@ struct Entry {
 constexpr int ENTRIES = 2048;
 Entry entries[ENTRIES];
 
-// Event descriptors, and pidfds before Linux 6.9, all have one inode, and a host may have some of
-// its own. What tells ours is the signal that they would raise if they were asked for any.
-constexpr int MARK = SIGSTKFLT;
-
 bool isThat(int fd, const FileIdentity& identity) {
-  return identity && FileIdentity::of(fd) == identity && ::fcntl(fd, F_GETSIG) == MARK;
+  return identity && FileIdentity::of(fd) == identity && isMarked(fd);
 }
 
 }  // namespace
 
 Marked::Marked(int fd) : identity_(FileIdentity::of(fd)) {
-  if (!identity_ || ::fcntl(fd, F_SETSIG, MARK) != 0) return;
+  if (!identity_ || !mark(fd)) return;
   for (int i = 0; i < ENTRIES; ++i) {
     int free = -1;
     // -2 keeps the entry from others and from a child until it is complete.
