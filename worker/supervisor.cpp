@@ -500,13 +500,16 @@ void Supervisor::reportDeath(int status) {
 
   // One that was quicker than our signal died by itself, unless it left because the host had.
   bool ended = !endedBecause_.empty() && !(WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL);
-  bool clean = expected_ || failed_ || (!host_ && !WIFSIGNALED(status));
+  // A worker may see its host go before we do, and leaves then.
+  pollfd host{host_.get(), 0, 0};
+  bool hostIsGone = !host_ || (::poll(&host, 1, 0) > 0 && (host.revents & POLLHUP) != 0);
+  bool clean = expected_ || failed_ || (hostIsGone && !WIFSIGNALED(status));
   std::string text = "worker " + how;
   if (!running.empty()) text += " in " + running;
   if (ended) text += ": " + endedBecause_;
   log(clean ? LogLevel::Debug : LogLevel::Warning, text,
       ended ? message_id::KILLED : message_id::DIED, fields);
-  if (!host_) return;
+  if (hostIsGone) return;
   capnp::MallocMessageBuilder message;
   message.initRoot<ipc::wire::Control>().setEnded(text);
   (void)ipc::sendControl(host_.get(), message, false);

@@ -43,7 +43,7 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  auto pair = socketPair(SOCK_SEQPACKET);
+  auto pair = socketPair();
   if (!pair) return 0;
   if (::send(pair->first.get(), data, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return 0;
   auto received = receiveControl(pair->second.get(), true);

@@ -815,6 +815,8 @@ TEST_F(HostOf, AKilledHostsWorkersGoSoon) {
   std::sort(times.begin(), times.end());
   std::printf("all of them were gone after %ld ms (median of %zu; at most %ld ms)\n",
               times[times.size() / 2], times.size(), times.back());
+  // Of several, as others may keep the machine busy.
+  EXPECT_LT(times.front(), 1000);
 }
 
 }  // namespace

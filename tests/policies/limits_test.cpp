@@ -89,6 +89,11 @@ TEST_F(Default, LetsAnUnknownModuleCompute) {
   EXPECT_EQ(out.substr(0, size), text);
 }
 
+TEST_F(Default, PutsAModuleInTheRootDirectoryOrWhereItsPolicySays) {
+  EXPECT_EQ(attempt("acme", "working-directory"), "/");
+  EXPECT_EQ(attempt("acme", "working-directory", "WorkingDirectory=/usr/lib\n"), "/usr/lib");
+}
+
 TEST_F(Default, KeepsAnUnknownModuleFromFilesAndTheNetwork) {
   const std::string home = configuration.directory().makeDirectory("home/.ssh");
   configuration.directory().write("home/.ssh/id", "secret");
