@@ -126,9 +126,10 @@ TEST_F(Memory, isMissedByACallAndTheNextLifeIsWell) {
       {"C_CloseAllSessions", [&] { return a->C_CloseAllSessions(token); }},
       {"C_GetFunctionList", [&] { return a->C_GetFunctionList(&list); }},
   };
-  for (auto& [name, call] : calls) {
+  for (auto& one : calls) {
+    const std::string& name = one.first;
     SCOPED_TRACE(name);
-    eachAllocation(call, [&](CK_RV) {
+    eachAllocation(one.second, [&](CK_RV) {
       expect("C_Finalize", a.finalize());
       begin();
       a.works(session, "after " + name);
