@@ -86,6 +86,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         sum += std::string(message.getLog().getText().cStr()).size();
         break;
       case wire::Control::CHANNEL:
+        sum += message.getChannel();
+        break;
+      case wire::Control::AREA:
+        sum += message.getArea();
+        break;
+      case wire::Control::CONFINED:
         break;
     }
   } catch (const kj::Exception&) {

@@ -221,7 +221,7 @@ TEST(Hosts, WhoseUserHasNoMorePagesForPipesCallAllTheSame) {
     rig.configure("segv@C_GenerateRandom");
     if (rig.initialize() != CKR_OK) return 1;
     CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
-    for (std::size_t size : {1, 4'000, 5'000, 9'000, 31'000, 500'000})
+    for (std::size_t size : {1U, 4'000U, 5'000U, 9'000U, 31'000U, 500'000U})
       if (rig.digest(session, std::string(size, 'x')) != CKR_OK) return 2;
     std::atomic<int> wrong{0};
     std::vector<std::thread> threads;
@@ -285,7 +285,7 @@ TEST(Copies, OfTheWorkersEndsTakeNoRequestForIt) {
   Rig rig;
   rig.configure("none@none", "CallTimeoutSec=infinity");
   ASSERT_EQ(rig.initialize(), CKR_OK);
-  for (std::size_t size : {16, 30'000, 8 << 20}) {
+  for (std::size_t size : {16U, 30'000U, 8U << 20}) {
     CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
     ASSERT_EQ(rig.digest(session), CKR_OK);
     auto copies = pipesOf(workerOf(rig.evil()));
@@ -379,7 +379,7 @@ TEST_P(Tampering, CostsTheHostNothing) {
   ASSERT_EQ(rig.initialize(), CKR_OK);
   CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
   EXPECT_EQ(seed(rig, session), CKR_OK);
-  for (std::size_t size : {1, 5'000, 31'000, 1 << 20})
+  for (std::size_t size : {1U, 5'000U, 31'000U, 1U << 20})
     EXPECT_EQ(rig.digest(session, std::string(size, 'x')), CKR_OK) << size;
   EXPECT_EQ(rig.digest(rig.open(rig.goodSlot())), CKR_OK);
   EXPECT_EQ(rig.finalize(), CKR_OK);

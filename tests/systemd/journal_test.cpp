@@ -257,7 +257,9 @@ class PlantedSecrets : public testing::Test {
   bool isIn(const std::string& text) const {
     for (const std::string& secret : secrets_) {
       std::ostringstream hex;
-      for (unsigned char c : secret) hex << std::hex << std::setw(2) << std::setfill('0') << +c;
+      for (char c : secret)
+        hex << std::hex << std::setw(2) << std::setfill('0')
+            << static_cast<unsigned>(static_cast<unsigned char>(c));
       if (text.find(secret) != std::string::npos || text.find(hex.str()) != std::string::npos)
         return true;
     }
