@@ -360,15 +360,16 @@ TEST_F(Differential, ThousandsOfCalls) {
         Bytes iv = random(below(10) == 0 && !careful ? below(20) : 16);
         Bytes associated = random(below(40));
         CK_AES_CTR_PARAMS counter{128, {}};
-        std::copy(iv.begin(), iv.end(), counter.cb);
-        CK_GCM_PARAMS gcm{iv.data(), 12, 96, associated.data(), associated.size(), 128};
+        std::copy_n(iv.begin(), std::min(iv.size(), sizeof counter.cb), counter.cb);
+        const CK_ULONG nonce = std::min<CK_ULONG>(iv.size(), 12);
+        CK_GCM_PARAMS gcm{iv.data(), nonce, 8 * nonce, associated.data(), associated.size(), 128};
         // openCryptoki has the layout of Cryptoki 2.30.
         struct {
           CK_BYTE_PTR iv;
           CK_ULONG ivLength;
           CK_BYTE_PTR associated;
           CK_ULONG associatedLength, tagBits;
-        } old{iv.data(), 12, associated.data(), associated.size(), 128};
+        } old{iv.data(), nonce, associated.data(), associated.size(), 128};
         CK_MECHANISM m{TYPES[below(std::size(TYPES))], iv.data(), iv.size()};
         if (m.mechanism == CKM_AES_ECB) m.pParameter = nullptr, m.ulParameterLen = 0;
         if (m.mechanism == CKM_AES_CTR) m.pParameter = &counter, m.ulParameterLen = sizeof counter;
