@@ -152,11 +152,11 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
     put(i + 1, static_cast<std::uint32_t>(segments[i].size()));
 
   std::vector<iovec> parts;
-  iovec two[2];
+  iovec whole;
   std::span<iovec> rest;
   if (contiguous) {
-    two[0] = {head, headSize + segments[0].asBytes().size()};
-    rest = std::span(two, 1);
+    whole = {head, headSize + segments[0].asBytes().size()};
+    rest = std::span(&whole, 1);
   } else {
     parts.push_back({head, headSize});
     for (auto& segment : segments)

@@ -147,7 +147,7 @@ Result<void> applyMounts(const std::vector<PathRule>& rules) {
   const std::pair<const std::string, std::pair<bool, Uses>>* around = nullptr;
   for (auto& place : places) {
     auto& [path, what] = place;
-    bool inside = around != nullptr && path.starts_with(around->first + "/");
+    bool inside = around != nullptr && isBelow(path, around->first);
     if (inside && around->second.second.covers(what.second)) continue;
     // What lies in a directory that may be written stays as writable as that.
     Uses uses = what.second;

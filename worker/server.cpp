@@ -196,10 +196,12 @@ void startThread(Server& server, ipc::ChannelEnd end, std::uint32_t number) {
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
-  if (::pthread_create(&thread, &attributes, threadMain, start.get()) == 0)
+  if (::pthread_create(&thread, &attributes, threadMain, start.get()) == 0) {
     (void)start.release();
-  else
+  } else {
+    server.areas.forget(number);
     slots[slot].store(false);
+  }
   ::pthread_attr_destroy(&attributes);
 }
 
