@@ -216,10 +216,7 @@ bool isAdoptedModule(const std::string& name) {
 
 bool isBulkhead(const std::map<std::string, std::string>& values) {
   auto names = fileNames(values);
-  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
-    return isAdoptedModule(name) || name == "bulkhead-pkcs11.so" ||
-           name.starts_with("libbulkhead.so");
-  });
+  return std::any_of(names.begin(), names.end(), proxy::isBulkheadFile);
 }
 
 bool showsAdoptedOnly(const std::map<std::string, std::string>& values) {

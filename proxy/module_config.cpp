@@ -406,9 +406,7 @@ int readPriority(const Setting* setting, std::vector<Error>& warnings) {
 
 bool loadsAllModules(std::string_view path) {
   std::string_view name = baseName(path);
-  return name == "bulkhead-pkcs11.so" || name == "bulkhead-adopted.so" ||
-         name.starts_with("libbulkhead.so") || name == "p11-kit-proxy.so" ||
-         name.starts_with("libp11-kit.so");
+  return isBulkheadFile(name) || name == "p11-kit-proxy.so" || name.starts_with("libp11-kit.so");
 }
 
 std::string summary(const std::vector<Error>& faults) {
@@ -728,6 +726,11 @@ const std::string* valueOf(const std::map<std::string, std::string>& values, std
 }
 
 }  // namespace
+
+bool isBulkheadFile(std::string_view name) noexcept {
+  return name == "bulkhead-pkcs11.so" || name == "bulkhead-adopted.so" ||
+         name.starts_with("libbulkhead.so");
+}
 
 bool isEnabledFor(const std::map<std::string, std::string>& values,
                   std::string_view program) noexcept {

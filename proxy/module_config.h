@@ -119,6 +119,10 @@ struct FoundModule {
 Result<FoundModule> findModule(const ConfigPaths& paths, std::string_view programName,
                                std::string_view nameOrPath) noexcept;
 
+/// Whether a file of this name, without a directory, is bulkhead itself, which shows all modules or
+/// those that were adopted. Never fails.
+bool isBulkheadFile(std::string_view name) noexcept;
+
 /// Whether `enable-in` and `disable-in` among a module's values let `program` see it through
 /// bulkhead. The pseudo program `bulkhead` decides first, in enable-in before disable-in; after
 /// that it is as in p11-kit's proxy: enable-in, where it is set, makes disable-in moot, and both
