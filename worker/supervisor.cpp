@@ -500,9 +500,10 @@ void Supervisor::reportDeath(int status) {
 
   // One that was quicker than our signal died by itself, unless it left because the host had.
   bool ended = !endedBecause_.empty() && !(WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL);
-  // A worker may see its host go before we do, and leaves then.
+  // A worker may see its host go before we do, and leaves in peace then.
+  bool inPeace = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   pollfd host{host_.get(), 0, 0};
-  bool hostIsGone = !host_ || (::poll(&host, 1, 0) > 0 && (host.revents & POLLHUP) != 0);
+  bool hostIsGone = !host_ || ::poll(&host, 1, inPeace && !expected_ ? DEATH_GRACE : 0) > 0;
   bool clean = expected_ || failed_ || (hostIsGone && !WIFSIGNALED(status));
   std::string text = "worker " + how;
   if (!running.empty()) text += " in " + running;
