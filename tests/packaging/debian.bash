@@ -188,20 +188,13 @@ explains_records() {
   done
 }
 
-# whose LIBRARY: what a program gets that loads p11-kit-proxy.so.
-whose() {
-  local info
-  info=$(in_tree "$target" pkcs11-tool --module "$libdir/p11-kit-proxy.so" --show-info)
-  echo "$info"
-  [[ $info = *"$1"* ]] || fail "this is not $1"
-}
 proxy_is_bulkhead() {
-  whose bulkhead
+  whose "$libdir/p11-kit-proxy.so" bulkhead
   in_tree "$target" p11tool --provider "$libdir/p11-kit-proxy.so" --list-token-urls
   [ -L "$target$libdir/p11-kit-proxy.so.distrib" ]
 }
 proxy_is_p11_kit() {
-  whose 'PKCS#11 Kit'
+  whose "$libdir/p11-kit-proxy.so" 'PKCS#11 Kit'
   [ ! -L "$target$libdir/p11-kit-proxy.so.distrib" ]
   is_whole p11-kit-modules
 }

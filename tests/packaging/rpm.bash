@@ -69,13 +69,6 @@ SPEC
   rpm_build -bb /rpm/p11-kit.spec
 }
 in_rpm() { in_tree "$target" rpm --force-debian "$@"; }
-# rpm_whose LIBRARY: what a program gets that loads p11-kit-proxy.so.
-rpm_whose() {
-  local info
-  info=$(in_tree "$target" pkcs11-tool --module "$rpm_proxy" --show-info)
-  echo "$info"
-  [[ $info = *"$1"* ]] || fail "this is not $1"
-}
 rpm_snapshot() {
   in_tree "$target" find / -xdev \( -path /rpms -o -path /proc -o -path /var \) -prune \
     -o ! -type d -print | sort
@@ -91,20 +84,20 @@ rpm_installs() {
   rm -rf "$target/rpms"
   cp -r "$builder/rpm/RPMS" "$target/rpms"
   in_rpm -i --nodeps /rpms/noarch/p11-kit-1-1.noarch.rpm
-  rpm_whose 'PKCS#11 Kit'
+  whose "$rpm_proxy" 'PKCS#11 Kit'
   rpm_snapshot >"$place/rpm-before"
   for name in "${rpm_names[@]}"; do files+=("/$(cd "$target" && ls rpms/*/"$name"-[0-9]*.rpm)"); done
   in_rpm -i --nodeps "${files[@]}"
   in_rpm -V --nodeps "${rpm_names[@]}"
-  rpm_whose bulkhead
+  whose "$rpm_proxy" bulkhead
   in_tree "$target" bulkheadctl try softhsm2
   in_rpm -U --nodeps /rpms/noarch/p11-kit-2-1.noarch.rpm
-  rpm_whose bulkhead
+  whose "$rpm_proxy" bulkhead
   in_rpm -U --nodeps --force "${files[@]}"
-  rpm_whose bulkhead
+  whose "$rpm_proxy" bulkhead
   in_tree "$target" bulkheadctl adopt --all
   in_rpm -e --nodeps "${rpm_names[@]}"
-  rpm_whose 'PKCS#11 Kit'
+  whose "$rpm_proxy" 'PKCS#11 Kit'
   in_rpm -V --nodeps p11-kit
   rpm_snapshot >"$place/rpm-after"
   diff "$place/rpm-before" "$place/rpm-after"
