@@ -119,7 +119,7 @@ TEST(Containment, ADeadSupervisorTakesItsWorkerWithIt) {
   CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
   pid_t worker = workerOf(rig.evil());
   std::thread killer([] {
-    std::this_thread::sleep_for(milliseconds(100));
+    EXPECT_TRUE(areInCalls(1));
     for (pid_t supervisor : test::supervisors()) ::kill(supervisor, SIGKILL);
   });
   std::string text;
@@ -155,7 +155,7 @@ TEST(Containment, CallsOnOtherThreadsReturnWhenTheWorkerDies) {
     CK_SESSION_HANDLE session = rig.open(slot);
     threads.emplace_back([&rig, &rv, session] { rv = rig.digest(session); });
   }
-  std::this_thread::sleep_for(milliseconds(100));
+  EXPECT_TRUE(areInCalls(answers.size()));
   ASSERT_EQ(::kill(workerOf(rig.evil()), SIGKILL), 0);
   EXPECT_LT(timeOf([&] {
               for (auto& thread : threads) thread.join();
@@ -175,7 +175,7 @@ TEST(Containment, ASlowCallHoldsUpNoOther) {
     std::string text;
     EXPECT_EQ(rig.random(blocked, text), CKR_CRYPTOKI_NOT_INITIALIZED);
   });
-  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_TRUE(areInCalls(1));
   EXPECT_LT(timeOf([&] {
               for (int i = 0; i < 20; ++i) {
                 EXPECT_EQ(rig.digest(free), CKR_OK);

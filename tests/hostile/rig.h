@@ -112,6 +112,20 @@ class Rig {
   bool active_ = false;
 };
 
+/// Waits until so many threads of this process are in calls, asleep until the reply; false when
+/// that never is.
+inline bool areInCalls(std::size_t threads) {
+  return test::eventually([threads] {
+    std::size_t waiting = 0;
+    for (auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::ifstream file(thread.path() / "syscall");
+      long number = -1;
+      waiting += file >> number && number == SYS_ppoll;
+    }
+    return waiting >= threads;
+  });
+}
+
 /// Runs `body` in a process of its own; what it returns is the exit status. One that hangs is ended
 /// by SIGALRM: 1014.
 inline int inChild(const std::function<int()>& body) {
