@@ -74,6 +74,7 @@ class Supervisor {
   void onOutput();
   void onNotification();
   void endWorker(const std::string& why);
+  void hearWhyItLeft();
   void reportDeath(int status);
   static void endDescendants();
 
@@ -478,6 +479,15 @@ void Supervisor::watch() {
   }
 }
 
+// A worker may see its host be done with it, or go, before we do, and leaves in peace then.
+void Supervisor::hearWhyItLeft() {
+  siginfo_t end{};
+  if (::waitid(P_PID, static_cast<id_t>(pid_), &end, WEXITED | WNOWAIT) != 0) return;
+  if (end.si_code != CLD_EXITED || end.si_status != 0) return;
+  pollfd host{host_.get(), POLLIN, 0};
+  while (!expected_ && host_ && ::poll(&host, 1, DEATH_GRACE) > 0) onHostMessage();
+}
+
 void Supervisor::reportDeath(int status) {
   std::string how;
   JournalFields fields;
@@ -500,10 +510,8 @@ void Supervisor::reportDeath(int status) {
 
   // One that was quicker than our signal died by itself, unless it left because the host had.
   bool ended = !endedBecause_.empty() && !(WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL);
-  // A worker may see its host go before we do, and leaves in peace then.
-  bool inPeace = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   pollfd host{host_.get(), 0, 0};
-  bool hostIsGone = !host_ || ::poll(&host, 1, inPeace && !expected_ ? DEATH_GRACE : 0) > 0;
+  bool hostIsGone = !host_ || ::poll(&host, 1, 0) > 0;
   bool clean = expected_ || failed_ || (hostIsGone && !WIFSIGNALED(status));
   std::string text = "worker " + how;
   if (!running.empty()) text += " in " + running;
@@ -536,6 +544,7 @@ int Supervisor::run() {
   if (!forkWorker()) return 1;
   placeWorker();
   watch();
+  hearWhyItLeft();
   int status = 0;
   pid_t ended;
   do {
