@@ -146,9 +146,8 @@ Result<void> mountNamespace(Confinement& c) {
 }
 
 Result<void> dropCapabilities(Confinement&) {
-  for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap)
-    // Without CAP_SETPCAP the bounding set stays; no_new_privs makes it moot.
-    (void)::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+  // Without CAP_SETPCAP the bounding set stays; no_new_privs makes it moot.
+  for (int cap = 0; ::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; ++cap) continue;
   (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   (void)::prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
                                        SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |

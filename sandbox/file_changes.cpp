@@ -26,7 +26,7 @@ bool isFileChange(std::string_view syscall) {
 FileChanges::FileChanges(const std::vector<PolicyPath>& writable) {
   std::vector<std::string> named;
   for (const PolicyPath& one : writable) named.push_back(one.path);
-  const RealPaths paths("", named);
+  RealPaths paths("", named);
   mode_t type;
   for (const std::string& path : named)
     if (auto real = paths.of(path, type)) writable_.push_back(std::move(*real));

@@ -89,7 +89,7 @@ Result<void> applyLandlock(const std::vector<PathRule>& rules, bool allowTcp) {
   Descriptor ruleset(static_cast<int>(::syscall(SYS_CREATE_RULESET, &attr, size, 0)));
   if (!ruleset) return systemError("landlock_create_ruleset");
 
-  const RealPaths paths("", writablePaths(rules));
+  RealPaths paths("", writablePaths(rules));
   for (const PathRule& rule : rules) {
     if (rightsOf(rule.access) == 0) continue;
     mode_t type;

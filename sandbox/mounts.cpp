@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 
 #include "ipc/descriptor.h"
 
@@ -63,27 +64,41 @@ std::uint64_t attributesOf(const Uses& uses) {
   return set;
 }
 
-Result<void> makeDirectories(const std::string& path) {
+// The file system that the worker will have, while it is built.
+class NewRoot {
+ public:
+  /// Makes the directories that a path lies in.
+  Result<void> makeDirectories(const std::string& path);
+  /// Puts a link of the old file system into the new one. In a directory that is mounted already,
+  /// it is there.
+  Result<void> copyLink(const std::string& link, const std::string& target);
+  /// From where the path leads now, and not by links that came into the way meanwhile.
+  Result<void> bindMount(const RealPaths& paths, const std::string& path, bool directory,
+                         const Uses& uses);
+
+ private:
+  std::set<std::string> made_;
+};
+
+Result<void> NewRoot::makeDirectories(const std::string& path) {
   for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1)) {
     std::string part = path.substr(0, at);
+    if (!made_.insert(part).second) continue;
     if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST && errno != EROFS)
       return systemError("mkdir", part);
   }
   return {};
 }
 
-// Puts a link of the old file system into the new one. In a directory that is mounted already, it
-// is there.
-Result<void> copyLink(const std::string& link, const std::string& target) {
+Result<void> NewRoot::copyLink(const std::string& link, const std::string& target) {
   if (auto made = makeDirectories(link); !made) return made;
   if (::symlink(target.c_str(), link.c_str()) != 0 && errno != EEXIST && errno != EROFS)
     return systemError("symlink", link);
   return {};
 }
 
-// From where the path leads now, and not by links that came into the way meanwhile.
-Result<void> bindMount(const RealPaths& paths, const std::string& path, bool directory,
-                       const Uses& uses) {
+Result<void> NewRoot::bindMount(const RealPaths& paths, const std::string& path, bool directory,
+                                const Uses& uses) {
   if (auto made = makeDirectories(path); !made) return made;
   if (directory) {
     if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST && errno != EROFS)
@@ -122,15 +137,19 @@ Result<void> applyMounts(const std::vector<PathRule>& rules) {
   if (::chdir("/") != 0) return systemError("chdir /");
 
   // In the order of their names, so that a directory comes before what is in it.
-  const RealPaths paths(OLD, writablePaths(rules));
+  RealPaths paths(OLD, writablePaths(rules));
+  NewRoot root;
   std::map<std::string, std::pair<bool, Uses>> places;
   for (const PathRule& rule : rules) {
     mode_t type;
-    auto real = paths.of(rule.path, type, copyLink);
+    auto real =
+        paths.of(rule.path, type, [&root](const std::string& link, const std::string& target) {
+          return root.copyLink(link, target);
+        });
     if (!real) {
       // The daemon may come later, and its socket with it: libraries look for the directory. What
       // cannot be made is only not there.
-      if (rule.access == PathAccess::Socket) (void)makeDirectories(rule.path);
+      if (rule.access == PathAccess::Socket) (void)root.makeDirectories(rule.path);
       int code = real.error().code;
       if (rule.optional && (code == ENOENT || code == ENOTDIR || code == EACCES)) continue;
       return real.error();
@@ -152,7 +171,7 @@ Result<void> applyMounts(const std::vector<PathRule>& rules) {
     // What lies in a directory that may be written stays as writable as that.
     Uses uses = what.second;
     if (inside) uses.write |= around->second.second.write;
-    if (auto bound = bindMount(paths, path, what.first, uses); !bound) return bound;
+    if (auto bound = root.bindMount(paths, path, what.first, uses); !bound) return bound;
     if (!inside) around = &place;
   }
 

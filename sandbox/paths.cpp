@@ -16,8 +16,14 @@ namespace {
 constexpr long SYS_OPENAT2 = 437;
 constexpr int MAX_LINKS = 40;
 
-Result<std::string> follow(const std::string& root, const std::string& path, mode_t& type,
-                           const RealPaths::OnLink& onLink) {
+}  // namespace
+
+bool isBelow(const std::string& path, const std::string& directory) {
+  return path.starts_with(directory) &&
+         (path.size() == directory.size() || path[directory.size()] == '/' || directory == "/");
+}
+
+Result<std::string> RealPaths::follow(const std::string& path, mode_t& type, const OnLink& onLink) {
   std::string done, rest = path;
   int links = 0;
   type = S_IFDIR;
@@ -33,16 +39,22 @@ Result<std::string> follow(const std::string& root, const std::string& path, mod
       continue;
     }
     std::string next = done + "/" + name;
+    if (directories_.contains(next)) {
+      type = S_IFDIR;
+      done = next;
+      continue;
+    }
     struct stat status;
-    if (::lstat((root + next).c_str(), &status) != 0) return systemError(POLICY_PATH, path);
+    if (::lstat((root_ + next).c_str(), &status) != 0) return systemError(POLICY_PATH, path);
     type = status.st_mode & S_IFMT;
     if (!S_ISLNK(status.st_mode)) {
+      if (S_ISDIR(status.st_mode)) directories_.insert(next);
       done = next;
       continue;
     }
     if (++links > MAX_LINKS) return Error{POLICY_PATH, ELOOP, path};
     char target[PATH_MAX];
-    ssize_t n = ::readlink((root + next).c_str(), target, sizeof target - 1);
+    ssize_t n = ::readlink((root_ + next).c_str(), target, sizeof target - 1);
     if (n <= 0) return systemError(POLICY_PATH, path);
     std::string to(target, static_cast<std::size_t>(n));
     if (onLink)
@@ -53,24 +65,16 @@ Result<std::string> follow(const std::string& root, const std::string& path, mod
   return done.empty() ? "/" : done;
 }
 
-}  // namespace
-
-bool isBelow(const std::string& path, const std::string& directory) {
-  return path.starts_with(directory) &&
-         (path.size() == directory.size() || path[directory.size()] == '/' || directory == "/");
-}
-
 RealPaths::RealPaths(std::string root, const std::vector<std::string>& writable)
     : root_(std::move(root)) {
   mode_t type;
   for (const std::string& path : writable)
-    if (auto real = follow(root_, path, type, {})) writable_.push_back(*real);
+    if (auto real = follow(path, type, {})) writable_.push_back(*real);
 }
 
-Result<std::string> RealPaths::of(const std::string& path, mode_t& type,
-                                  const OnLink& onLink) const {
+Result<std::string> RealPaths::of(const std::string& path, mode_t& type, const OnLink& onLink) {
   std::vector<std::string> links;
-  auto real = follow(root_, path, type, [&](const std::string& link, const std::string& target) {
+  auto real = follow(path, type, [&](const std::string& link, const std::string& target) {
     links.push_back(link);
     return onLink ? onLink(link, target) : Result<void>();
   });

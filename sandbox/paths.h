@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,8 @@ inline constexpr const char* POLICY_PATH = "policy path";
 bool isBelow(const std::string& path, const std::string& directory);
 
 /// Follows links as one who doesn't trust them: what leads out of a directory where the module may
-/// write, by a link in that directory, leads nowhere.
+/// write, by a link in that directory, leads nowhere. For one thread, and a moment: what was seen
+/// to be a directory is not looked at again before open().
 class RealPaths {
  public:
   /// Told of every link on the way: where it is, and what it says.
@@ -44,14 +46,17 @@ class RealPaths {
 
   /// Where a path leads, without links, and what is there. ENOENT where that is nothing, ELOOP
   /// where a link is in the way that the module can have made.
-  Result<std::string> of(const std::string& path, mode_t& type, const OnLink& onLink = {}) const;
+  Result<std::string> of(const std::string& path, mode_t& type, const OnLink& onLink = {});
 
   /// Opens what of() yielded, as a place only, unless a link has come into the way since.
   Result<Descriptor> open(const std::string& real) const;
 
  private:
+  Result<std::string> follow(const std::string& path, mode_t& type, const OnLink& onLink);
+
   std::string root_;
   std::vector<std::string> writable_;
+  std::set<std::string> directories_;
 };
 
 /// The paths of `rules` where the module may write.

@@ -1246,6 +1246,24 @@ void settleSyscalls(Policy& policy) {
   for (const std::string& name : removed) policy.syscalls.erase(name);
 }
 
+// What a policy begins with, before what its words mean together.
+Policy unsettledPolicy() {
+  Policy policy;
+  policy.name = "built-in";
+  // Locale, time zone, and the home that libraries look for theirs in; nothing secret.
+  policy.passEnvironment = {"LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ", "HOME"};
+  // People type PINs, tokens take minutes for a key, and an event comes when it comes.
+  for (const char* function : {"C_Login", "C_LoginUser", "C_InitToken", "C_InitPIN", "C_SetPIN",
+                               "C_GenerateKey", "C_GenerateKeyPair"})
+    policy.callTimeouts[function] = milliseconds{300'000};
+  policy.callTimeouts["C_WaitForSlotEvent"] = milliseconds{0};
+  policy.require = {"no-new-privs", "seccomp"};
+  for (Text layer : LAYER_NAMES)
+    if (std::find(policy.require.begin(), policy.require.end(), layer) == policy.require.end())
+      policy.prefer.emplace_back(layer);
+  return policy;
+}
+
 struct Outcome {
   std::vector<Error> errors;
   bool matchUncertain = false;
@@ -1271,7 +1289,6 @@ Outcome parseText(Text text, const std::string& name, const Specifiers& specifie
     reading.matchUncertain = true;
     reading.fail({}, "the line can't be parsed");
   }
-  settleSyscalls(policy);
   return {std::move(reading.errors), reading.matchUncertain};
 }
 
@@ -1463,7 +1480,7 @@ class Search {
 
   // A main file, which may be none, and its drop-ins.
   Candidate read(const std::string& name, const std::string& path) const {
-    Candidate candidate{builtInPolicy(), {}};
+    Candidate candidate{unsettledPolicy(), {}};
     candidate.policy.name = path.empty() ? "built-in" : name;
     if (!path.empty()) over(candidate, parseFile(path, specifiers_, candidate.policy));
     dropIns(name, candidate);
@@ -1528,6 +1545,7 @@ class Search {
     if (!candidate.outcome.errors.empty()) return summary(candidate.outcome.errors);
     Policy& policy = candidate.policy;
     // Only now is it known what all files together say.
+    settleSyscalls(policy);
     for (const Destination& destination : policy.connect) {
       bool tcp = destination.kind == Destination::Kind::Tcp;
       if (tcp ? policy.network == NetworkAccess::Client : policy.network != NetworkAccess::None)
@@ -1597,19 +1615,7 @@ std::vector<std::string> policyKeys() {
 }
 
 Policy builtInPolicy() {
-  Policy policy;
-  policy.name = "built-in";
-  // Locale, time zone, and the home that libraries look for theirs in; nothing secret.
-  policy.passEnvironment = {"LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ", "HOME"};
-  // People type PINs, tokens take minutes for a key, and an event comes when it comes.
-  for (const char* function : {"C_Login", "C_LoginUser", "C_InitToken", "C_InitPIN", "C_SetPIN",
-                               "C_GenerateKey", "C_GenerateKeyPair"})
-    policy.callTimeouts[function] = milliseconds{300'000};
-  policy.callTimeouts["C_WaitForSlotEvent"] = milliseconds{0};
-  policy.require = {"no-new-privs", "seccomp"};
-  for (Text layer : LAYER_NAMES)
-    if (std::find(policy.require.begin(), policy.require.end(), layer) == policy.require.end())
-      policy.prefer.emplace_back(layer);
+  Policy policy = unsettledPolicy();
   settleSyscalls(policy);
   return policy;
 }
@@ -1633,14 +1639,18 @@ std::vector<std::string> policyDirectories() {
 
 std::vector<Error> readPolicyText(std::string_view text, const std::string& name,
                                   const Specifiers& specifiers, Policy& policy) try {
-  return parseText(text, name, specifiers, policy).errors;
+  auto errors = parseText(text, name, specifiers, policy).errors;
+  settleSyscalls(policy);
+  return errors;
 } catch (...) {
   return {Error{"policy", ENOMEM, {}}};
 }
 
 std::vector<Error> readPolicyFile(const std::string& path, const Specifiers& specifiers,
                                   Policy& policy) try {
-  return parseFile(path, specifiers, policy).errors;
+  auto errors = parseFile(path, specifiers, policy).errors;
+  settleSyscalls(policy);
+  return errors;
 } catch (...) {
   return {Error{"policy", ENOMEM, {}}};
 }
