@@ -25,6 +25,10 @@ using ipc::Exchange;
 
 // A pool holds this many idle channels; a burst of threads leaves no more behind.
 constexpr std::size_t MAX_IDLE = 32;
+// From how many bytes on another core takes longer to fetch them than to wake up, and after how
+// many calls without as many there may be none for a while.
+constexpr std::size_t LARGE = 512 * 1024;
+constexpr unsigned SMALL_IN_A_ROW = 4;
 // What the areas of a process may take together, in bytes, beyond the calls that need them.
 constexpr std::size_t AREAS_KEPT = std::size_t{64} << 20;
 // As many threads as a worker has for channels.
@@ -305,6 +309,7 @@ std::unique_ptr<Worker::HostChannel> Worker::openChannel(ipc::Deadline deadline)
 
 // The channel's area, which the worker has or is about to get. Null where there is none to be had.
 ipc::Area* Worker::areaOf(HostChannel& channel, std::size_t size) {
+  if (size >= LARGE) channel.small = 0;
   ipc::Area* area = channel.areaOf(size);
   if (area == nullptr || area->unsent() < 0) return area;
   capnp::MallocMessageBuilder message;
@@ -395,7 +400,9 @@ ipc::HostCodec Worker::codec() const {
 
 void Worker::sendFrame(ipc::Function f, Sent& sent, ipc::FrameBuilder& frame) {
   sent.sequence = sequence_.fetch_add(1, std::memory_order_relaxed);
-  sent.look = underWay.load(std::memory_order_relaxed) == 1 && severalCores();
+  // A worker that looks is on another core than this, and woken it may come to this one.
+  sent.look = sent.lease->small++ >= SMALL_IN_A_ROW &&
+              underWay.load(std::memory_order_relaxed) == 1 && severalCores();
   Exchange how = sent.lease->send(frame, sent.sequence, sent.deadline, sent.look);
   if (how != Exchange::Done) sent.failed = broken(how, f, sent.forgiving);
 }

@@ -80,6 +80,7 @@ class Worker {
     std::uint32_t number;
     std::array<Marked, 3> marks;  ///< for the children of the host
     std::uint32_t areas = 0;      ///< that the worker has been sent for it
+    unsigned small = 0;           ///< calls in a row that were not large
     int cpu = -1;  ///< where it was last used, and so where its thread is likely to be
   };
 

@@ -308,14 +308,18 @@ class Token {
     if (objects_) return;
     objects_ = true;
     CK_OBJECT_CLASS data = CKO_DATA;
+    // Public, as certificates are: SoftHSM2 decrypts what is private for each look at it, and then
+    // most of what is measured is that.
+    CK_BBOOL no = CK_FALSE;
     for (int i = 0; i < 1000; ++i) {
       std::string label = "object " + std::to_string(i);
       char value[64] = {};
       CK_ATTRIBUTE t[] = {{CKA_CLASS, &data, sizeof data},
                           {CKA_LABEL, label.data(), label.size()},
-                          {CKA_VALUE, value, sizeof value}};
+                          {CKA_VALUE, value, sizeof value},
+                          {CKA_PRIVATE, &no, sizeof no}};
       CK_OBJECT_HANDLE handle;
-      check(p_->C_CreateObject(session, t, 3, &handle), "C_CreateObject");
+      check(p_->C_CreateObject(session, t, 4, &handle), "C_CreateObject");
     }
   }
 
