@@ -4,7 +4,7 @@
 // round, in a PID namespace of its own: every other process that it sees there, but the first, is a
 // helper of the module, whose CPU time, context switches and memory count.
 //
-//   bench --suite=calls|threads|stall|start|memory|floor|prepare --module=PATH[:PATH...]
+//   bench --suite=calls|threads|stall|start|spawn|memory|floor|prepare --module=PATH[:PATH...]
 //         --placement=one|two|free [--samples=N] [--resident=MiB] [--benchmark_...]
 #include <benchmark/benchmark.h>
 #include <dirent.h>
@@ -28,8 +28,10 @@
 #include <thread>
 #include <vector>
 
+#include "ipc/control.h"
 #include "ipc/descriptor.h"
 #include "ipc/pkcs11.h"
+#include "proxy/spawn.h"
 
 namespace bulkhead::bench {
 namespace {
@@ -641,6 +643,52 @@ void registerStart() {
       ->UseManualTime();
 }
 
+// How long a supervisor's start holds up the thread that starts it.
+double spawnOnce() {
+  auto host = ipc::socketPair();
+  auto worker = ipc::socketPair();
+  const char* executable = std::getenv("BULKHEAD_WORKER");
+  if (!host || !worker || executable == nullptr) die("nothing to start a supervisor with");
+  auto begin = Clock::now();
+  auto supervisor =
+      proxy::spawnSupervisor(executable, host->second.get(), worker->second.get(), {});
+  double held = microseconds(Clock::now() - begin);
+  if (!supervisor) die(supervisor.error().message());
+  // It ends when nobody tells it what to start.
+  host->first.reset();
+  host->second.reset();
+  if (!proxy::awaitEnd(supervisor->get(), 10'000)) die("a supervisor does not end");
+  return held;
+}
+
+double forkOnce() {
+  auto begin = Clock::now();
+  pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  double held = microseconds(Clock::now() - begin);
+  if (child < 0 || ::waitpid(child, nullptr, 0) != child) die("fork");
+  return held;
+}
+
+void registerSpawn() {
+  auto add = [](const char* name, auto once) {
+    benchmark::RegisterBenchmark(name,
+                                 [once](State& s) {
+                                   std::vector<double> held;
+                                   for (auto _ : s) {
+                                     held.push_back(once());
+                                     s.SetIterationTime(held.back() / 1e6);
+                                   }
+                                   std::sort(held.begin(), held.end());
+                                   s.counters["p50_us"] = held[held.size() / 2];
+                                 })
+        ->Iterations(options.samples)
+        ->UseManualTime();
+  };
+  add("spawn", spawnOnce);
+  add("fork", forkOnce);
+}
+
 // A supervisor and its worker, or a helper of another kind: the one that has a parent among the
 // helpers, or that is alone, holds the module.
 void registerMemory() {
@@ -766,7 +814,7 @@ int run() {
     benchmark::RunSpecifiedBenchmarks();
     return 0;
   }
-  if (options.suite == "start" || options.suite == "memory") {
+  if (options.suite == "start" || options.suite == "spawn" || options.suite == "memory") {
     // Written to, so that a fork would have it to copy.
     std::size_t size = options.resident << 20;
     void* ballast = nullptr;
@@ -776,7 +824,9 @@ int run() {
       ::madvise(ballast, size, MADV_NOHUGEPAGE);
       for (std::size_t i = 0; i < size; i += 4096) static_cast<char*>(ballast)[i] = 1;
     }
-    options.suite == "start" ? registerStart() : registerMemory();
+    if (options.suite == "start") registerStart();
+    if (options.suite == "spawn") registerSpawn();
+    if (options.suite == "memory") registerMemory();
     benchmark::RunSpecifiedBenchmarks();
     if (ballast != nullptr) ::munmap(ballast, size);
     return 0;
