@@ -104,7 +104,7 @@ TEST(Containment, AStoppedWorkerThatReadsNothingIsNotWrittenToForEver) {
   ASSERT_EQ(rig.initialize(), CKR_OK);
   CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
   ASSERT_EQ(rig.digest(session), CKR_OK);
-  ASSERT_EQ(::kill(workerOf(rig.evil()), SIGSTOP), 0);
+  ASSERT_TRUE(test::stop(workerOf(rig.evil())));
   // More than a socket holds.
   CK_RV rv = CKR_OK;
   EXPECT_LT(timeOf([&] { rv = rig.digest(session, std::string(8 << 20, 'x')); }), PROMPTLY);
@@ -137,7 +137,7 @@ TEST(Containment, AStoppedSupervisorHoldsNobodyUp) {
   ASSERT_EQ(rig.initialize(), CKR_OK);
   CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
   pid_t worker = workerOf(rig.evil());
-  for (pid_t supervisor : test::supervisors()) ::kill(supervisor, SIGSTOP);
+  for (pid_t supervisor : test::supervisors()) ASSERT_TRUE(test::stop(supervisor));
   std::string text;
   EXPECT_LT(timeOf([&] { EXPECT_EQ(rig.random(session, text), CKR_DEVICE_REMOVED); }), PROMPTLY);
   EXPECT_LT(timeOf([&] { EXPECT_EQ(rig.finalize(), CKR_OK); }), PROMPTLY);

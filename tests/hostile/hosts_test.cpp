@@ -571,7 +571,7 @@ TEST(HostOfManyThreads, BlockedByAStoppedWorkerAreAllReleasedByFinalize) {
               std::vector<CK_SESSION_HANDLE> sessions;
               for (int i = 0; i < 40; ++i) sessions.push_back(rig.open(slot));
               CK_SESSION_HANDLE neighbour = rig.open(rig.goodSlot());
-              if (::kill(test::workerOf(rig.evil()), SIGSTOP) != 0) return 2;
+              if (!test::stop(test::workerOf(rig.evil()))) return 2;
               std::atomic<int> wrong{0};
               std::vector<std::thread> threads;
               for (CK_SESSION_HANDLE session : sessions)

@@ -387,6 +387,18 @@ inline bool eventually(const std::function<bool()>& holds) {
   return true;
 }
 
+/// Stops a process, and returns when all its threads stand still; false when they don't.
+inline bool stop(pid_t pid) {
+  if (::kill(pid, SIGSTOP) != 0) return false;
+  return eventually([pid] {
+    std::error_code gone;
+    for (auto& thread :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", gone))
+      if (!procField(thread.path().string() + "/status", "State").starts_with('T')) return false;
+    return !gone;
+  });
+}
+
 /// The supervisors that this process has, by the pidfds it holds on them.
 inline std::vector<pid_t> supervisors() {
   std::set<pid_t> pids;

@@ -23,12 +23,7 @@ inline std::string output(const std::string& command) {
 /// A process that stands still for a while.
 class Stopped {
  public:
-  explicit Stopped(pid_t pid) : pid_(pid) {
-    ::kill(pid_, SIGSTOP);
-    EXPECT_TRUE(eventually([&] {
-      return procField("/proc/" + std::to_string(pid_) + "/status", "State").starts_with('T');
-    }));
-  }
+  explicit Stopped(pid_t pid) : pid_(pid) { EXPECT_TRUE(stop(pid_)); }
   Stopped(const Stopped&) = delete;
   Stopped& operator=(const Stopped&) = delete;
   ~Stopped() { ::kill(pid_, SIGCONT); }

@@ -295,7 +295,7 @@ TEST_F(Initialize, mayComeWhileTheLastOneIsGoing) {
     pid_t worker = workerOf("slow");
     ASSERT_GT(worker, 1);
     // Its end takes as long as StopTimeoutSec= lets it.
-    ASSERT_EQ(::kill(worker, SIGSTOP), 0);
+    ASSERT_TRUE(stop(worker));
     std::atomic<bool> gone{false};
     std::jthread goes([&] {
       expect("A's C_Finalize", a.finalize());

@@ -305,7 +305,7 @@ TEST_F(Slots, areListedWhileAWorkerIsStopped) {
   CK_SESSION_HANDLE session = all[1]->open(slot(*all[1]));
   pid_t worker = workerOf("slow");
   ASSERT_GT(worker, 1);
-  ASSERT_EQ(::kill(worker, SIGSTOP), 0);
+  ASSERT_TRUE(stop(worker));
   for (auto& one : all) {
     EXPECT_EQ(slots(one->functions()), before);
     EXPECT_EQ(slots(one->functions(), true), present);
