@@ -60,7 +60,6 @@ Channel::~Channel() {
   if (!isHost()) return;
   // Where a process that the host forked has copies, closing these tells the worker nothing. A
   // frame without a message does; a worker that has but a part of one is about to be ended.
-  constexpr FrameHeader END{};
   if (isOwn()) (void)!::write(end_.out.get(), &END, sizeof END);
   auto giveUp = [](Descriptor& fd, const FileIdentity& identity) {
     if (FileIdentity::of(fd.get()) != identity) (void)fd.release();
@@ -248,6 +247,8 @@ Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool lookFirst
       sequence_ = header.sequence;
       lone_ = (header.words & LONE) != 0;
       std::uint64_t size = std::uint64_t{header.words & ~LONE} * sizeof(capnp::word);
+      if (size == 0 && isHost() && header.sequence == END.sequence && have == sizeof header)
+        return Exchange::Refused;
       if (size == 0 || size > limit) return Exchange::Malformed;
       want = sizeof header + size;
       if (want > receive_.size()) {

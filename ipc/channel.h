@@ -40,14 +40,18 @@ enum class Exchange {
   Expired,    ///< the deadline has passed
   Malformed,  ///< the peer broke a rule of framing
   Foreign,    ///< a descriptor is no longer the channel's
+  Refused,    ///< the worker has no thread for the channel, and did nothing
 };
 
 /// What stands in front of every message.
 struct FrameHeader {
-  /// Of the message that follows, segment table included; see LONE. 0 ends the channel.
+  /// Of the message that follows, segment table included; see LONE. See also END.
   std::uint32_t words;
   std::uint32_t sequence;  ///< the request's number; the reply repeats it
 };
+
+/// In the place of a message, from either end: there will be none on this channel.
+inline constexpr FrameHeader END{0, 0xffffffff};
 
 /// Set in a request's `words`: no other call of the host is under way, and cores are idle. Waking a
 /// core that sleeps costs more than all else in a small call, so the worker keeps looking for the

@@ -87,7 +87,7 @@ std::vector<std::string> environmentForWorker() {
 }  // namespace
 
 Worker::Worker(const ModuleConfig& module, unsigned generation, LogLevel logLevel)
-    : name_(module.name), generation_(generation), logLevel_(logLevel) {
+    : name_(module.name), generation_(generation), logLevel_(logLevel), mayBeBusy_(MAX_BUSY) {
   // Channels are given back where nothing may fail; one more is for C_Finalize.
   idle_.reserve(MAX_IDLE);
   busy_.reserve(MAX_BUSY + 1);
@@ -337,7 +337,7 @@ Worker::Lease Worker::lease(ipc::Deadline deadline) {
       idle_.erase(chosen);
       channel->cpu = cpu;
       busy_.push_back(channel.get());
-    } else if (mayOpen && busy_.size() < MAX_BUSY) {
+    } else if (mayOpen && busy_.size() < mayBeBusy_) {
       // A place is taken before the channel is there, so that no burst gets more than there are.
       busy_.push_back(nullptr);
       lock.unlock();
@@ -424,6 +424,12 @@ CK_RV Worker::broken(Exchange how, ipc::Function f, bool forgiving) {
   switch (how) {
     case Exchange::Done:
       return CKR_OK;
+    case Exchange::Refused: {
+      // Its limits leave room for no more threads than it has. This one is among the busy still.
+      std::lock_guard lock(mutex_);
+      mayBeBusy_ = std::min(mayBeBusy_, std::max<std::size_t>(busy_.size(), 2) - 1);
+      return CKR_HOST_MEMORY;
+    }
     case Exchange::Closed:
       // Its supervisor sees how it died. One that only closed its channels must not live on.
       if (running()) kill("it closed its channel in " + name, true);

@@ -202,6 +202,7 @@ class Worker {
   CK_RV failureValue_ = CKR_GENERAL_ERROR;
   std::vector<std::unique_ptr<HostChannel>> idle_;  // the last used at the end
   std::vector<HostChannel*> busy_;
+  std::size_t mayBeBusy_;
   std::atomic<std::uint32_t> channels_{0};
   std::atomic<std::uint32_t> sequence_{0};
   Sent finalizing_;

@@ -188,8 +188,11 @@ void* threadMain(void* argument) {
 void startThread(Server& server, ipc::ChannelEnd end, std::uint32_t number) {
   unsigned slot = 0;
   while (slot < MAX_CHANNELS && slots[slot].exchange(true)) ++slot;
-  // Closing the pipes tells the host.
-  if (slot == MAX_CHANNELS) return;
+  // A channel without a thread costs the host a call, and not the worker.
+  auto refuse = [](const ipc::ChannelEnd& refused) {
+    (void)!::write(refused.out.get(), &ipc::END, sizeof ipc::END);
+  };
+  if (slot == MAX_CHANNELS) return refuse(end);
   server.areas.expect(number);
   auto start = std::make_unique<ThreadStart>(ThreadStart{server, std::move(end), number, slot});
   pthread_attr_t attributes;
@@ -199,6 +202,7 @@ void startThread(Server& server, ipc::ChannelEnd end, std::uint32_t number) {
   if (::pthread_create(&thread, &attributes, threadMain, start.get()) == 0) {
     (void)start.release();
   } else {
+    refuse(start->end);
     server.areas.forget(number);
     slots[slot].store(false);
   }

@@ -19,6 +19,7 @@
 namespace bulkhead::hostile {
 namespace {
 
+using test::SANITIZED;
 using test::workerOf;
 
 // Not a limit on how fast the product is: how long a machine that is busy with other things may
@@ -350,13 +351,15 @@ TEST(Waiting, WithoutADeadlineEndsWithTheWorkerThatIsGivenUp) {
               CK_SLOT_ID slot = rig.evilSlot();
               CK_SESSION_HANDLE patient = rig.open(slot), hasty = rig.open(slot);
               auto all = test::processes();
-              for (pid_t pid : all) ::kill(pid, SIGSTOP);
+              for (pid_t pid : all)
+                if (!test::stop(pid)) return 8;
               std::atomic<CK_RV> rv{CKR_OK};
               std::thread waiter([&] { rv = rig.digest(patient); });
               bool waits = areInCalls(1);
               CK_RV given = seed(rig, hasty);
               waiter.join();
-              if (!waits || given != CKR_DEVICE_REMOVED) return 2;
+              if (!waits) return 7;
+              if (given != CKR_DEVICE_REMOVED) return 2;
               if (rv != CKR_DEVICE_REMOVED) return 3;
               if (rig.digest(rig.open(slot)) != CKR_OK) return 4;
               for (pid_t pid : all)
@@ -364,6 +367,38 @@ TEST(Waiting, WithoutADeadlineEndsWithTheWorkerThatIsGivenUp) {
               return rig.finalize() == CKR_OK ? 0 : 6;
             }),
             0);
+}
+
+// A worker whose limits leave room for few threads: calls beyond them are refused, or wait, and
+// nothing else is lost.
+TEST(Room, ForFewThreadsCostsNoWorker) {
+  Rig rig;
+  rig.configure("slow@C_GenerateRandom", {}, "[Limits]\nMemoryMax=256M\n");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  pid_t worker = workerOf(rig.evil());
+  std::vector<CK_SESSION_HANDLE> sessions;
+  for (int i = 0; i < 40; ++i) sessions.push_back(rig.open(rig.evilSlot()));
+  auto burst = [&] {
+    std::vector<CK_RV> answers(sessions.size());
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < sessions.size(); ++i)
+      threads.emplace_back([&, i] {
+        std::string text;
+        answers[i] = rig.random(sessions[i], text);
+      });
+    for (auto& thread : threads) thread.join();
+    return answers;
+  };
+  auto first = burst();
+  auto ok = std::count(first.begin(), first.end(), CKR_OK);
+  auto refused = std::count(first.begin(), first.end(), CKR_HOST_MEMORY);
+  EXPECT_GT(ok, 0);
+  // Sanitizers' address space is not limited.
+  EXPECT_TRUE(SANITIZED || refused > 0);
+  EXPECT_EQ(ok + refused, static_cast<std::ptrdiff_t>(first.size()));
+  // Now it is known how many there are.
+  EXPECT_EQ(burst(), std::vector<CK_RV>(sessions.size(), CKR_OK));
+  EXPECT_EQ(workerOf(rig.evil()), worker);
 }
 
 // ---- modules that use the worker's pipes ----

@@ -161,6 +161,12 @@ TEST(Channel, AnEmptyFrameIsMalformed) {
   EXPECT_EQ(pair.a->receive(4096, deadlineIn(30s)), Exchange::Malformed);
 }
 
+TEST(Channel, TheEndInsteadOfAReplyRefusesTheCall) {
+  Pair pair;
+  ASSERT_GT(::write(pair.raw.get(), &END, sizeof END), 0);
+  EXPECT_EQ(pair.a->receive(4096, deadlineIn(30s)), Exchange::Refused);
+}
+
 TEST(Channel, APartialFrameExpiresAndThenIsClosed) {
   Pair pair;
   FrameHeader header{4, 1};
