@@ -99,6 +99,7 @@ class Supervisor {
   std::string endedBecause_;  // why we are ending the worker; empty while we are not
   bool confined_ = false;     // the worker's own word for it, given before it opened the module
   bool expected_ = false;     // the host asked for the end
+  bool unexpected_ = false;   // the host has seen an end that it did not ask for
   bool failed_ = false;       // the host has been told that there is no worker
   std::optional<Clock::time_point> killAt_;
   Clock::time_point started_ = Clock::now();
@@ -343,6 +344,7 @@ void Supervisor::onHostMessage() {
       endWorker(why);
     }
   } else if (message.isClosed()) {
+    unexpected_ = true;
     // What the host saw is how most deaths begin, and then that is what there is to tell.
     pollfd dying{worker_.get(), POLLIN, 0};
     if (::poll(&dying, 1, DEATH_GRACE) == 0) endWorker(message.getClosed().cStr());
@@ -483,9 +485,11 @@ void Supervisor::watch() {
 void Supervisor::hearWhyItLeft() {
   siginfo_t end{};
   if (::waitid(P_PID, static_cast<id_t>(pid_), &end, WEXITED | WNOWAIT) != 0) return;
-  if (end.si_code != CLD_EXITED || end.si_status != 0) return;
+  if (end.si_code != CLD_EXITED || end.si_status != 0 || failed_) return;
   pollfd host{host_.get(), POLLIN, 0};
-  while (!expected_ && host_ && ::poll(&host, 1, DEATH_GRACE) > 0) onHostMessage();
+  while (host_ && !expected_ && !unexpected_ && endedBecause_.empty() &&
+         ::poll(&host, 1, DEATH_GRACE) > 0)
+    onHostMessage();
 }
 
 void Supervisor::reportDeath(int status) {
