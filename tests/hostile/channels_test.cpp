@@ -80,9 +80,13 @@ TEST_P(OneDescriptorAlone, CostsAnErrorAndNoSignal) {
       }
       CK_RV rv = rig.digest(session);
       if (rv == CKR_OK && (isPipe || GetParam().dead)) return 7;
-      // And it gets over it.
-      session = rig.open(slot);
-      if (rig.digest(session) != CKR_OK) return 8;
+      // And it gets over it. A worker may take a moment to see that the host has closed its socket.
+      auto works = [&] {
+        rv = rig->C_OpenSession(slot, CKF_SERIAL_SESSION, nullptr, nullptr, &session);
+        return rv == CKR_OK && rig.digest(session) == CKR_OK;
+      };
+      bool costOne = rv != CKR_OK;
+      if (!works() && (costOne || !works())) return 8;
       if (rig.finalize() != CKR_OK) return 9;
       if (GetParam().reused) {
         char bytes[32];

@@ -254,6 +254,8 @@ TEST(Channel, TakesNothingOfWhatGotItsNumberWhileItSlept) {
     return state == "S";
   };
   while (thread == 0 || !asleep()) std::this_thread::sleep_for(1ms);
+  // And not just now: that would be too short to be looked at.
+  std::this_thread::sleep_for(10ms);
   int number = pair.a->descriptor();
   ASSERT_EQ(::dup2(reading.get(), number), number);
   ASSERT_EQ(::write(pair.raw.get(), "reply", 5), 5);
