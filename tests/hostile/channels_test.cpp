@@ -119,13 +119,11 @@ TEST(Descriptors, OfHostsThatWaitForEventsGetNotOneByte) {
               rig.configure("none@none");
               auto before = test::descriptors();
               if (rig.initialize() != CKR_OK) return 1;
-              std::size_t quiet = openedSince(before).size();
               std::thread waiter([&] {
                 CK_SLOT_ID slot;
                 (void)rig->C_WaitForSlotEvent(0, &slot, nullptr);
               });
-              bool waits = test::eventually([&] { return openedSince(before).size() > quiet; });
-              std::this_thread::sleep_for(milliseconds(200));
+              bool waits = areAsleepIn(SYS_poll, 1);
               std::vector<int> mine;
               for (auto& [fd, what] : openedSince(before)) {
                 int own = ::eventfd(0, EFD_NONBLOCK);

@@ -112,18 +112,23 @@ class Rig {
   bool active_ = false;
 };
 
-/// Waits until so many threads of this process are in calls, asleep until the reply; false when
-/// that never is.
-inline bool areInCalls(std::size_t threads) {
-  return test::eventually([threads] {
+/// Waits until so many threads of this process are asleep in a system call; false when that never
+/// is.
+inline bool areAsleepIn(long call, std::size_t threads) {
+  return test::eventually([=] {
     std::size_t waiting = 0;
     for (auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
       std::ifstream file(thread.path() / "syscall");
       long number = -1;
-      waiting += file >> number && number == SYS_ppoll;
+      waiting += file >> number && number == call;
     }
     return waiting >= threads;
   });
+}
+
+/// Until they wait for the replies to their calls.
+inline bool areInCalls(std::size_t threads) {
+  return areAsleepIn(SYS_ppoll, threads);
 }
 
 /// Runs `body` in a process of its own; what it returns is the exit status. One that hangs is ended
