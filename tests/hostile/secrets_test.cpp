@@ -198,8 +198,15 @@ class Secrets : public testing::Test {
           << when << ", in the log";
   }
 
-  // The worker goes on for a moment after its answer: it wipes.
-  void settle() { std::this_thread::sleep_for(milliseconds(50)); }
+  // The workers go on for a moment after their answers: they wipe.
+  void settle() {
+    EXPECT_TRUE(test::eventually([] {
+      for (pid_t supervisor : test::supervisors())
+        for (pid_t worker : test::childrenOf(supervisor))
+          if (!test::allThreadsAre(worker, 'S')) return false;
+      return true;
+    }));
+  }
 
   Rig rig_{"debug"};
   Own own_;

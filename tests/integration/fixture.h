@@ -387,16 +387,19 @@ inline bool eventually(const std::function<bool()>& holds) {
   return true;
 }
 
+/// Whether all threads of a process are in a state of those that /proc knows: 'S' asleep, 'T'
+/// stopped.
+inline bool allThreadsAre(pid_t pid, char state) {
+  std::error_code gone;
+  for (auto& thread :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", gone))
+    if (!procField(thread.path().string() + "/status", "State").starts_with(state)) return false;
+  return !gone;
+}
+
 /// Stops a process, and returns when all its threads stand still; false when they don't.
 inline bool stop(pid_t pid) {
-  if (::kill(pid, SIGSTOP) != 0) return false;
-  return eventually([pid] {
-    std::error_code gone;
-    for (auto& thread :
-         std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", gone))
-      if (!procField(thread.path().string() + "/status", "State").starts_with('T')) return false;
-    return !gone;
-  });
+  return ::kill(pid, SIGSTOP) == 0 && eventually([pid] { return allThreadsAre(pid, 'T'); });
 }
 
 /// The supervisors that this process has, by the pidfds it holds on them.
