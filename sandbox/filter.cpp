@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/falloc.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -233,8 +234,10 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
     return systemError("lseek filter");
 
   // In front: foreign ABIs die, what nobody knows does not exist, and no policy lets a module type
-  // on a terminal. The kernel reads 32 bits of a request where libseccomp compares 64.
+  // on a terminal, or take pages out of the memory that it shares with the host. The kernel reads
+  // 32 bits of these arguments where libseccomp compares 64.
   constexpr auto REQUEST = static_cast<unsigned>(offsetof(seccomp_data, args[1]));
+  constexpr auto ADVICE = static_cast<unsigned>(offsetof(seccomp_data, args[2]));
   const unsigned refused = refusal == Refusal::Notify ? SECCOMP_RET_USER_NOTIF
                            : refusal == Refusal::Kill ? SECCOMP_RET_KILL_PROCESS
                                                       : unsigned{SECCOMP_RET_ERRNO} | EPERM;
@@ -250,10 +253,16 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
       BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, static_cast<unsigned>(largestKnown()), 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, REQUEST),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 1, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 0, 1),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 7, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 6, 7),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 2),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ADVICE),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_REMOVE, 3, 4),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, REQUEST),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, FALLOC_FL_PUNCH_HOLE, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, refused),
   };
   std::size_t prefix = program.size();

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/falloc.h>
 #include <linux/filter.h>
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
@@ -890,6 +891,21 @@ const Attempts& attempts() {
        Opened process(::syscall(SYS_PIDFD_OPEN, host(), 0));
        iovec where{reinterpret_cast<void*>(secretOfHost() & ~4095UL), 4096};
        return call(SYS_PROCESS_MADVISE, static_cast<int>(process), &where, 1L, MADV_COLD, 0L);
+     }},
+    // The memory that large arguments travel in is like this.
+    {"madvise-remove",
+     [] {
+       void* shared =
+           ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+       // The kernel reads the lower half.
+       return call(SYS_madvise, shared, 4096L, 0x1'0000'0000L | MADV_REMOVE);
+     }},
+    {"punch-hole",
+     [] {
+       std::ofstream(variable("HOSTILE_WRITABLE") + "/holes") << std::string(8192, 'x');
+       Opened file(::open((variable("HOSTILE_WRITABLE") + "/holes").c_str(), O_RDWR | O_CLOEXEC));
+       return call(SYS_fallocate, static_cast<int>(file),
+                   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0L, 4096L);
      }},
     {"move-pages",
      [] {

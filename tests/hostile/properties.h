@@ -70,6 +70,8 @@ inline constexpr Property PROPERTIES[] = {
      "mountns landlock seccomp"},
     {"CannotAdviseOnTheHostsMemory", "process-madvise", "EPERM", "process_madvise",
      "userns capabilities (landlock) seccomp", "ok", ROOT},
+    {"CannotTakeSharedPagesAway", "madvise-remove", "EPERM", "madvise", "seccomp"},
+    {"CannotPunchHoles", "punch-hole", "EPERM", "fallocate", "seccomp"},
     {"CannotMoveTheHostsPages", "move-pages", "EPERM", "move_pages",
      "userns capabilities landlock seccomp"},
     {"CannotCompareWithTheHost", "kcmp", "EPERM", "kcmp", "userns capabilities landlock seccomp"},
