@@ -38,6 +38,10 @@ std::size_t Area::total() {
   return all.load(std::memory_order_relaxed);
 }
 
+void Area::forgetInherited() {
+  all.store(0, std::memory_order_relaxed);
+}
+
 Result<Area> Area::make(std::size_t size) {
   size = std::bit_ceil(std::max<std::size_t>(size, std::size_t{1} << 20));
   // A file beyond the host's limit would be a signal to the host.

@@ -39,6 +39,8 @@ class Area {
   std::size_t size() const { return size_; }
   /// The bytes of all areas that this process has made or mapped. Any thread.
   static std::size_t total();
+  /// In a forked child, where its parent's are not: counts from nothing again.
+  static void forgetInherited();
 
   /// Host: forgets what was placed, and wipes it.
   void clear();

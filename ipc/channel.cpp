@@ -115,10 +115,18 @@ Exchange Channel::wait(bool toSend, Deadline deadline) {
     if (n < 0) return Exchange::Closed;
     // While we slept the host may have closed them, and opened others under their numbers.
     if (isHost() && Clock::now() - began > MOMENT && !isOwn()) return Exchange::Foreign;
-    if (toSend)
-      return fds[0].revents != 0 || fds[1].revents != 0 ? Exchange::Closed : Exchange::Done;
+    if (toSend) return fds[0].revents != 0 || fds[1].revents != 0 ? closed() : Exchange::Done;
     return fds[0].revents != 0 ? Exchange::Done : Exchange::Closed;
   }
+}
+
+// The worker has closed before it took a whole request. It may have said why.
+Exchange Channel::closed() {
+  FrameHeader header{};
+  bool refused = isHost() && isOwn() &&
+                 ::read(end_.in.get(), &header, sizeof header) == sizeof header &&
+                 header.words == END.words && header.sequence == END.sequence;
+  return refused ? Exchange::Refused : Exchange::Closed;
 }
 
 Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline deadline,

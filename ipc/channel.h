@@ -53,7 +53,7 @@ struct FrameHeader {
 /// In the place of a message, from either end: there will be none on this channel.
 inline constexpr FrameHeader END{0, 0xffffffff};
 
-/// Set in a request's `words`: no other call of the host is under way, and cores are idle. Waking a
+/// Set in a request's `words`: no other call of the host is under way, and it has several cores. Waking a
 /// core that sleeps costs more than all else in a small call, so the worker keeps looking for the
 /// next request for a moment before it sleeps.
 inline constexpr std::uint32_t LONE = 0x80000000;
@@ -169,6 +169,7 @@ class Channel {
 
  private:
   Exchange wait(bool toSend, Deadline deadline);
+  Exchange closed();
   Exchange take(std::byte* to, std::size_t size, Deadline deadline, std::size_t& taken);
   ssize_t takeNow(std::byte* to, std::size_t size);
   ssize_t look(std::byte* to, std::size_t size);

@@ -43,14 +43,21 @@ Result<void> sendControl(int socket, capnp::MessageBuilder& message, bool mayWai
 }
 
 Result<std::optional<ControlMessage>> receiveControl(int socket, bool dontWait) {
-  auto words = kj::heapArray<capnp::word>(MAX_CONTROL / sizeof(capnp::word));
-  iovec part{words.begin(), MAX_CONTROL};
+  // Its size first: a worker at its limit of memory has not the room for the largest.
+  ssize_t n;
+  do {
+    n = ::recv(socket, nullptr, 0, MSG_PEEK | MSG_TRUNC | (dontWait ? MSG_DONTWAIT : 0));
+  } while (n < 0 && errno == EINTR);
+  if (n < 0 && errno == ECONNRESET) return std::optional<ControlMessage>();
+  if (n < 0) return systemError("receive control message");
+  const std::size_t size = std::min<std::size_t>(static_cast<std::size_t>(n), MAX_CONTROL);
+  auto words = kj::heapArray<capnp::word>(size / sizeof(capnp::word));
+  iovec part{words.begin(), words.asBytes().size()};
   Attachment attachment;
   msghdr m{};
   m.msg_iov = &part;
   m.msg_iovlen = 1;
   attachment.expect(m);
-  ssize_t n;
   do {
     n = ::recvmsg(socket, &m, MSG_CMSG_CLOEXEC | (dontWait ? MSG_DONTWAIT : 0));
   } while (n < 0 && errno == EINTR);
@@ -58,14 +65,13 @@ Result<std::optional<ControlMessage>> receiveControl(int socket, bool dontWait) 
   if (n < 0) return systemError("receive control message");
   Attached attached = Attachment::taken(m);
   if (n == 0) return std::optional<ControlMessage>();
+  // Another process that has the socket may have taken the message that was looked at.
   if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
-      static_cast<std::size_t>(n) % sizeof(capnp::word) != 0)
+      static_cast<std::size_t>(n) != words.asBytes().size())
     return Error{"receive control message", EBADMSG, {}};
-  auto copy = kj::heapArray<capnp::word>(static_cast<std::size_t>(n) / sizeof(capnp::word));
-  ::memcpy(copy.asBytes().begin(), words.begin(), static_cast<std::size_t>(n));
   for (Descriptor& one : attached) one = aboveStandard(std::move(one));
   try {
-    return std::optional<ControlMessage>(std::in_place, kj::mv(copy), std::move(attached));
+    return std::optional<ControlMessage>(std::in_place, kj::mv(words), std::move(attached));
   } catch (const kj::Exception& e) {
     return Error{"receive control message", EBADMSG, e.getDescription().cStr()};
   }

@@ -51,7 +51,10 @@ Process& Process::instance() {
   process = page->process.load(std::memory_order_acquire);
   if (process != nullptr) return *process;
   // What the parent had stays where it is: its locks may be held by threads that are not here.
-  if (everStarted.exchange(true)) Marked::closeInherited();
+  if (everStarted.exchange(true)) {
+    Marked::closeInherited();
+    Worker::forgetInherited();
+  }
   auto fresh = std::make_unique<Process>();
   page->process.store(fresh.get(), std::memory_order_release);
   return *fresh.release();

@@ -29,9 +29,12 @@ constexpr std::size_t MAX_IDLE = 32;
 // many calls without as many there may be none for a while.
 constexpr std::size_t LARGE = 512 * 1024;
 constexpr unsigned SMALL_IN_A_ROW = 4;
+// For how long a worker that had no room for one more channel is not sent another, while there are
+// others to wait for.
+constexpr std::chrono::seconds PAUSE{1};
 // What the areas of a process may take together, in bytes, beyond the calls that need them.
 constexpr std::size_t AREAS_KEPT = std::size_t{64} << 20;
-// As many threads as a worker has for channels.
+// Calls of a worker that are under way at the same time.
 constexpr std::size_t MAX_BUSY = 120;
 // How long a supervisor may take to end a worker that is told to end.
 constexpr int SUPERVISOR_GRACE = 1000;
@@ -87,7 +90,7 @@ std::vector<std::string> environmentForWorker() {
 }  // namespace
 
 Worker::Worker(const ModuleConfig& module, unsigned generation, LogLevel logLevel)
-    : name_(module.name), generation_(generation), logLevel_(logLevel), mayBeBusy_(MAX_BUSY) {
+    : name_(module.name), generation_(generation), logLevel_(logLevel) {
   // Channels are given back where nothing may fail; one more is for C_Finalize.
   idle_.reserve(MAX_IDLE);
   busy_.reserve(MAX_BUSY + 1);
@@ -267,8 +270,10 @@ Worker::Lease::~Lease() {
 }
 
 void Worker::Lease::setAside() {
-  if (counted_) underWay.fetch_sub(1, std::memory_order_relaxed);
-  counted_ = false;
+  if (!std::exchange(counted_, false)) return;
+  underWay.fetch_sub(1, std::memory_order_relaxed);
+  std::lock_guard lock(worker_->mutex_);
+  channel_->aside = true;
 }
 
 // Null where there is no descriptor or no memory for one more, or the worker takes none in time.
@@ -307,6 +312,11 @@ std::unique_ptr<Worker::HostChannel> Worker::openChannel(ipc::Deadline deadline)
   return nullptr;
 }
 
+void Worker::forgetInherited() {
+  underWay.store(0, std::memory_order_relaxed);
+  ipc::Area::forgetInherited();
+}
+
 // The channel's area, which the worker has or is about to get. Null where there is none to be had.
 ipc::Area* Worker::areaOf(HostChannel& channel, std::size_t size) {
   if (size >= LARGE) channel.small = 0;
@@ -325,6 +335,7 @@ Worker::Lease Worker::lease(ipc::Deadline deadline) {
   std::unique_ptr<HostChannel> channel;
   bool mayOpen = true;
   const int cpu = ::sched_getcpu();
+  auto isAside = [](const HostChannel* one) { return one != nullptr && one->aside; };
   std::unique_lock lock(mutex_);
   while (channel == nullptr) {
     if (!running()) return {};
@@ -337,7 +348,8 @@ Worker::Lease Worker::lease(ipc::Deadline deadline) {
       idle_.erase(chosen);
       channel->cpu = cpu;
       busy_.push_back(channel.get());
-    } else if (mayOpen && busy_.size() < mayBeBusy_) {
+    } else if (mayOpen && busy_.size() < MAX_BUSY &&
+               (Clock::now() >= mayOpenFrom_ || std::ranges::all_of(busy_, isAside))) {
       // A place is taken before the channel is there, so that no burst gets more than there are.
       busy_.push_back(nullptr);
       lock.unlock();
@@ -359,10 +371,14 @@ Worker::Lease Worker::lease(ipc::Deadline deadline) {
     } else if (busy_.empty()) {
       // It has none, and nobody can give one back.
       return {};
-    } else if (!deadline) {
-      returned_.wait(lock);
-    } else if (returned_.wait_until(lock, *deadline) == std::cv_status::timeout) {
-      return {};
+    } else {
+      ipc::Deadline until = deadline;
+      if (mayOpen && busy_.size() < MAX_BUSY && (!until || mayOpenFrom_ < *until))
+        until = mayOpenFrom_;
+      if (!until)
+        returned_.wait(lock);
+      else if (returned_.wait_until(lock, *until) == std::cv_status::timeout && until == deadline)
+        return {};
     }
   }
   lock.unlock();
@@ -379,6 +395,7 @@ void Worker::giveBack(std::unique_ptr<HostChannel> channel, bool clean) {
     std::lock_guard lock(mutex_);
     auto place = std::find(busy_.begin(), busy_.end(), channel.get());
     if (place != busy_.end()) busy_.erase(place);
+    channel->aside = false;
     // Memory that a burst of large calls took is given back with its channels.
     bool tooLarge = channel->area().size() != 0 && ipc::Area::total() > AREAS_KEPT;
     if (clean && running() && !tooLarge && idle_.size() < MAX_IDLE)
@@ -404,7 +421,7 @@ void Worker::sendFrame(ipc::Function f, Sent& sent, ipc::FrameBuilder& frame) {
   sent.look = sent.lease->small++ >= SMALL_IN_A_ROW &&
               underWay.load(std::memory_order_relaxed) == 1 && severalCores();
   Exchange how = sent.lease->send(frame, sent.sequence, sent.deadline, sent.look);
-  if (how != Exchange::Done) sent.failed = broken(how, f, sent.forgiving);
+  if (how != Exchange::Done) sent.failed = broken(how, f, sent);
 }
 
 CK_RV Worker::absent() const {
@@ -419,15 +436,15 @@ CK_RV Worker::absent() const {
   }
 }
 
-CK_RV Worker::broken(Exchange how, ipc::Function f, bool forgiving) {
+CK_RV Worker::broken(Exchange how, ipc::Function f, Sent& sent) {
   std::string name(ipc::nameOf(f));
   switch (how) {
     case Exchange::Done:
       return CKR_OK;
     case Exchange::Refused: {
-      // Its limits leave room for no more threads than it has. This one is among the busy still.
+      sent.refused = true;
       std::lock_guard lock(mutex_);
-      mayBeBusy_ = std::min(mayBeBusy_, std::max<std::size_t>(busy_.size(), 2) - 1);
+      mayOpenFrom_ = Clock::now() + PAUSE;
       return CKR_HOST_MEMORY;
     }
     case Exchange::Closed:
@@ -435,7 +452,7 @@ CK_RV Worker::broken(Exchange how, ipc::Function f, bool forgiving) {
       if (running()) kill("it closed its channel in " + name, true);
       break;
     case Exchange::Expired:
-      if (forgiving) return CKR_DEVICE_ERROR;
+      if (sent.forgiving) return CKR_DEVICE_ERROR;
       kill(name + " took longer than CallTimeoutSec=");
       break;
     case Exchange::Malformed:
@@ -507,15 +524,20 @@ void Worker::log(LogLevel level, const std::string& text) const noexcept {
 
 void Worker::beginEnd(Clock::time_point began) noexcept try {
   if (!running()) return;
-  // In a call of its own even when all channels are taken by calls that block. Where none is to be
+  // On a channel that has a thread already, if there is one: the worker may have no room for
+  // another. Else on one of its own, as all may be taken by calls that block. Where none is to be
   // had at once, the worker is ended without.
   const ipc::Deadline atOnce = Clock::now();
-  if (auto channel = openChannel(atOnce)) {
-    std::lock_guard lock(mutex_);
-    busy_.push_back(channel.get());
-    finalizing_.lease = Lease(*this, std::move(channel));
-  } else {
+  std::unique_lock lock(mutex_);
+  const bool idle = !idle_.empty();
+  lock.unlock();
+  if (idle) {
     finalizing_.lease = lease(atOnce);
+  } else if (auto channel = openChannel(atOnce)) {
+    lock.lock();
+    busy_.push_back(channel.get());
+    lock.unlock();
+    finalizing_.lease = Lease(*this, std::move(channel));
   }
   if (!finalizing_.lease) return;
   finalizing_.deadline = began + terms_.stopTimeout;
@@ -538,6 +560,8 @@ void Worker::end() noexcept {
       Exchange got = finalizing_.lease->receive(finalizing_.largestReply, finalizing_.deadline);
       if (got == Exchange::Expired)
         log(LogLevel::Warning, "C_Finalize took longer than StopTimeoutSec=");
+      if (got == Exchange::Refused)
+        log(LogLevel::Warning, "ended without C_Finalize: it has no room for one more thread");
     }
   } catch (const std::bad_alloc&) {
     // It is ended without having been heard.

@@ -81,6 +81,7 @@ class Worker {
     std::array<Marked, 3> marks;  ///< for the children of the host
     std::uint32_t areas = 0;      ///< that the worker has been sent for it
     unsigned small = 0;           ///< calls in a row that were not large
+    bool aside = false;           ///< its call may be under way for days
     int cpu = -1;  ///< where it was last used, and so where its thread is likely to be
   };
 
@@ -124,6 +125,7 @@ class Worker {
     ipc::Deadline deadline;
     bool look = false;
     bool forgiving = false;  ///< a deadline that passes costs this call, not the worker
+    bool refused = false;    ///< the worker had no room for the channel, and did nothing
     CK_RV failed = CKR_OK;   ///< nothing was sent, and this is the answer
   };
 
@@ -142,15 +144,23 @@ class Worker {
   template <ipc::Function F>
   CK_RV call(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args,
              Patience patience = {}) {
-    Sent sent = send<F>(codec, args, patience);
-    if (sent.failed != CKR_OK) return sent.failed;
-    return finish<F>(sent, codec, args);
+    const ipc::HostCodec fresh = codec;
+    for (bool again = false;; again = true) {
+      Sent sent = send<F>(codec, args, patience);
+      CK_RV rv = sent.failed != CKR_OK ? sent.failed : finish<F>(sent, codec, args);
+      if (!sent.refused || again) return rv;
+      // On a channel that another call gives back.
+      codec = fresh;
+    }
   }
 
   /// By when a call that is made now has to be answered.
   ipc::Deadline deadlineOf(ipc::Function f) const {
     return ipc::deadlineIn(terms_.callTimeouts[ipc::indexOf(f)]);
   }
+
+  /// In a forked child: the calls that its parent was in are not the child's.
+  static void forgetInherited();
 
   /// The answer to a call for which there is no reply, by the phase the worker is in.
   CK_RV absent() const;
@@ -180,7 +190,7 @@ class Worker {
   void giveBack(std::unique_ptr<HostChannel> channel, bool clean);
   void leave(Phase phase);
   void stop(const std::string& why, bool closed = false) noexcept;
-  CK_RV broken(ipc::Exchange how, ipc::Function f, bool forgiving);
+  CK_RV broken(ipc::Exchange how, ipc::Function f, Sent& sent);
   void sendFrame(ipc::Function f, Sent& sent, ipc::FrameBuilder& frame);
 
   std::string name_;
@@ -202,7 +212,7 @@ class Worker {
   CK_RV failureValue_ = CKR_GENERAL_ERROR;
   std::vector<std::unique_ptr<HostChannel>> idle_;  // the last used at the end
   std::vector<HostChannel*> busy_;
-  std::size_t mayBeBusy_;
+  ipc::Clock::time_point mayOpenFrom_{};  // the worker had no room for one more channel
   std::atomic<std::uint32_t> channels_{0};
   std::atomic<std::uint32_t> sequence_{0};
   Sent finalizing_;
@@ -255,7 +265,7 @@ CK_RV Worker::finish(Sent& sent, ipc::HostCodec& codec, const typename ipc::Line
     ipc::Exchange got = own->receive(sent.largestReply, sent.deadline, sent.look);
     if (got == ipc::Exchange::Done && own->sequence() != sent.sequence)
       got = ipc::Exchange::Malformed;
-    if (got != ipc::Exchange::Done) return broken(got, F, sent.forgiving);
+    if (got != ipc::Exchange::Done) return broken(got, F, sent);
     CK_RV rv;
     {
       capnp::FlatArrayMessageReader message(own->received(), ipc::readerOptions(own->received()));

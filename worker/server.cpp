@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "worker/server.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
 
+#include "ipc/attachment.h"
 #include "ipc/channel.h"
 #include "ipc/codec.h"
 #include "ipc/control.h"
@@ -95,7 +100,7 @@ struct Served {
   ipc::Channel channel;
   std::uint32_t number;
   unsigned slot;
-  pid_t tid = static_cast<pid_t>(::syscall(SYS_gettid));
+  pid_t tid = 0;
   ipc::Arena arena{};
   std::uint32_t areas = 0;  // that the host has sent, when the last request came
 };
@@ -104,7 +109,8 @@ struct Served {
 void updateArea(Server& server, Served& served, std::uint32_t areas) {
   if (areas == served.areas) return;
   auto area = ipc::Area::map(server.areas.take(served.number, areas));
-  // Without it, what names a place in it is refused.
+  // Without it the host's next word about a place in it ends this worker: one that has not the
+  // memory for its arguments.
   served.channel.setArea(area ? std::move(*area) : ipc::Area());
   served.areas = areas;
 }
@@ -143,70 +149,93 @@ bool serveOne(Server& server, Served& served) {
 
 // noexcept: an exception that a module lets out ends the worker where it was thrown.
 void serveChannel(Server& server, Served& served) noexcept {
-  // A host that gives a call up no longer reads its reply.
-  sigset_t pipe;
-  ::sigemptyset(&pipe);
-  ::sigaddset(&pipe, SIGPIPE);
-  ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
   bool look = false;
-  while (served.channel.receive(server.options.maxMessage * 2, std::nullopt, look) ==
-         ipc::Exchange::Done) {
-    look = served.channel.lone();
-    try {
+  try {
+    while (served.channel.receive(server.options.maxMessage * 2, std::nullopt, look) ==
+           ipc::Exchange::Done) {
+      look = served.channel.lone();
       if (!serveOne(server, served)) return;
-    } catch (const kj::Exception& e) {
-      giveUp(e.getDescription().cStr());
-    } catch (const ipc::Malformed& e) {
-      giveUp(e.what());
-    } catch (const std::bad_alloc&) {
-      giveUp("out of memory");
     }
+  } catch (const kj::Exception& e) {
+    giveUp(e.getDescription().cStr());
+  } catch (const ipc::Malformed& e) {
+    giveUp(e.what());
+  } catch (const std::bad_alloc&) {
+    giveUp("out of memory");
   }
 }
 
 struct ThreadStart {
+  ThreadStart(Server& s, ipc::ChannelEnd end, std::uint32_t number, unsigned slot)
+      : server(s), served{{std::move(end), s.options.maxMessage}, number, slot} {}
   Server& server;
-  ipc::ChannelEnd end;
-  std::uint32_t number;
-  unsigned slot;
+  Served served;
 };
 
 std::atomic<bool> slots[MAX_CHANNELS];
 
 void* threadMain(void* argument) {
   std::unique_ptr<ThreadStart> start(static_cast<ThreadStart*>(argument));
-  unsigned slot = start->slot;
-  {
-    Served served{{std::move(start->end), start->server.options.maxMessage}, start->number, slot};
-    serveChannel(start->server, served);
-  }
-  start->server.areas.forget(start->number);
+  auto& [server, served] = *start;
+  served.tid = static_cast<pid_t>(::syscall(SYS_gettid));
+  serveChannel(server, served);
+  server.areas.forget(served.number);
+  const unsigned slot = served.slot;
+  start.reset();
   slots[slot].store(false);
   return nullptr;
 }
 
-void startThread(Server& server, ipc::ChannelEnd end, std::uint32_t number) {
+// False where the worker's limits leave no room for one more.
+bool startThread(Server& server, ipc::ChannelEnd end, std::uint32_t number) {
   unsigned slot = 0;
   while (slot < MAX_CHANNELS && slots[slot].exchange(true)) ++slot;
-  // A channel without a thread costs the host a call, and not the worker.
-  auto refuse = [](const ipc::ChannelEnd& refused) {
-    (void)!::write(refused.out.get(), &ipc::END, sizeof ipc::END);
-  };
-  if (slot == MAX_CHANNELS) return refuse(end);
-  server.areas.expect(number);
-  auto start = std::make_unique<ThreadStart>(ThreadStart{server, std::move(end), number, slot});
-  pthread_attr_t attributes;
-  ::pthread_attr_init(&attributes);
-  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_t thread;
-  if (::pthread_create(&thread, &attributes, threadMain, start.get()) == 0) {
-    (void)start.release();
-  } else {
-    refuse(start->end);
-    server.areas.forget(number);
-    slots[slot].store(false);
+  if (slot == MAX_CHANNELS) return false;
+  bool started = false;
+  try {
+    auto start = std::make_unique<ThreadStart>(server, std::move(end), number, slot);
+    server.areas.expect(number);
+    pthread_attr_t attributes;
+    ::pthread_attr_init(&attributes);
+    ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t thread;
+    started = ::pthread_create(&thread, &attributes, threadMain, start.get()) == 0;
+    if (started) (void)start.release();
+    ::pthread_attr_destroy(&attributes);
+  } catch (const std::bad_alloc&) {
   }
-  ::pthread_attr_destroy(&attributes);
+  if (started) return true;
+  server.areas.forget(number);
+  slots[slot].store(false);
+  return false;
+}
+
+// What the descriptors of one more channel take, and of what tells the host that there is no room
+// for it, kept back: a module may use up all the others.
+class Reserve {
+ public:
+  explicit Reserve(int any) : any_(any) {}
+  /// False when there are no more.
+  bool hold() {
+    for (Descriptor& one : kept_)
+      if (!one) one.reset(::fcntl(any_, F_DUPFD_CLOEXEC, 3));
+    return std::all_of(kept_.begin(), kept_.end(), [](auto& one) { return bool(one); });
+  }
+  void release() { kept_ = {}; }
+
+ private:
+  int any_;
+  std::array<Descriptor, 3> kept_;
+};
+
+// A channel without a thread costs the host a call, and not the worker.
+void serve(Server& server, Reserve& reserve, ipc::Attached& attached, std::uint32_t number) {
+  Descriptor out(::fcntl(attached[1].get(), F_DUPFD_CLOEXEC, 3));
+  if (out && reserve.hold() &&
+      startThread(server, {std::move(attached[0]), std::move(attached[1]), {}}, number))
+    return;
+  int refused = out ? out.get() : attached[1].get();
+  if (refused >= 0) (void)!::write(refused, &ipc::END, sizeof ipc::END);
 }
 
 // To the supervisor, who writes it to the log and tells the host.
@@ -247,19 +276,32 @@ void runServer(Descriptor control, Descriptor report, const ServerOptions& optio
     if (!ipc::sendControl(control.get(), message)) ::_exit(0);
   }
 
+  // A host that gives a call up no longer reads its reply. The threads inherit this.
+  sigset_t pipe;
+  ::sigemptyset(&pipe);
+  ::sigaddset(&pipe, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+  Reserve reserve(control.get());
   for (;;) {
-    auto message = ipc::receiveControl(control.get());
-    if (!message || !*message) break;
+    (void)reserve.hold();
+    pollfd next{control.get(), POLLIN, 0};
+    if (::poll(&next, 1, -1) < 0) continue;
+    reserve.release();
     try {
+      auto message = ipc::receiveControl(control.get());
+      // What could not be taken whole is lost to the host, who sees that.
+      if (!message && message.error().code == EBADMSG) continue;
+      if (!message || !*message) break;
       auto what = (*message)->get();
       auto& attached = (*message)->attached;
       if (what.isChannel() && attached[1])
-        startThread(server, {std::move(attached[0]), std::move(attached[1]), {}},
-                    what.getChannel());
+        serve(server, reserve, attached, what.getChannel());
       else if (what.isArea())
         server.areas.put(what.getArea(), std::move(attached[0]));
     } catch (const kj::Exception& e) {
       giveUp(e.getDescription().cStr());
+    } catch (const std::bad_alloc&) {
+      giveUp("out of memory");
     }
   }
   // The host is gone. One that finalised has done so; for one that died, let the module put its

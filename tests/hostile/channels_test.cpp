@@ -371,36 +371,98 @@ TEST(Waiting, WithoutADeadlineEndsWithTheWorkerThatIsGivenUp) {
             0);
 }
 
-// A worker whose limits leave room for few threads: calls beyond them are refused, or wait, and
-// nothing else is lost.
-TEST(Room, ForFewThreadsCostsNoWorker) {
-  Rig rig;
-  rig.configure("slow@C_GenerateRandom", {}, "[Limits]\nMemoryMax=256M\n");
-  ASSERT_EQ(rig.initialize(), CKR_OK);
-  pid_t worker = workerOf(rig.evil());
-  std::vector<CK_SESSION_HANDLE> sessions;
-  for (int i = 0; i < 40; ++i) sessions.push_back(rig.open(rig.evilSlot()));
-  auto burst = [&] {
-    std::vector<CK_RV> answers(sessions.size());
+// ---- workers whose limits leave room for few threads ----
+
+struct Limits {
+  const char* key;
+  bool large;  // there is room for large requests
+};
+
+class Room : public testing::TestWithParam<Limits> {
+ protected:
+  void SetUp() override {
+    rig_.configure("slow@C_GenerateRandom", {}, std::string("[Limits]\n") + GetParam().key + "\n");
+    ASSERT_EQ(rig_.initialize(), CKR_OK);
+    worker_ = workerOf(rig_.evil());
+    for (int i = 0; i < 40; ++i) sessions_.push_back(rig_.open(rig_.evilSlot()));
+  }
+  // The answers to calls on all sessions at once.
+  template <typename Call>
+  std::vector<CK_RV> burst(Call&& call) {
+    std::vector<CK_RV> answers(sessions_.size());
     std::vector<std::thread> threads;
-    for (std::size_t i = 0; i < sessions.size(); ++i)
-      threads.emplace_back([&, i] {
-        std::string text;
-        answers[i] = rig.random(sessions[i], text);
-      });
+    for (std::size_t i = 0; i < sessions_.size(); ++i)
+      threads.emplace_back([&, i] { answers[i] = call(sessions_[i]); });
     for (auto& thread : threads) thread.join();
     return answers;
-  };
-  auto first = burst();
-  auto ok = std::count(first.begin(), first.end(), CKR_OK);
-  auto refused = std::count(first.begin(), first.end(), CKR_HOST_MEMORY);
-  EXPECT_GT(ok, 0);
-  // Sanitizers' address space is not limited.
-  EXPECT_TRUE(SANITIZED || refused > 0);
-  EXPECT_EQ(ok + refused, static_cast<std::ptrdiff_t>(first.size()));
-  // Now it is known how many there are.
-  EXPECT_EQ(burst(), std::vector<CK_RV>(sessions.size(), CKR_OK));
-  EXPECT_EQ(workerOf(rig.evil()), worker);
+  }
+
+  Rig rig_;
+  pid_t worker_ = -1;
+  std::vector<CK_SESSION_HANDLE> sessions_;
+};
+
+// Calls beyond them wait, with small requests and with such as no pipe holds, and nothing is lost.
+TEST_P(Room, ForFewThreadsCostsNoCallAndNoWorker) {
+  const std::vector<CK_RV> good(sessions_.size(), CKR_OK);
+  EXPECT_EQ(burst([&](CK_SESSION_HANDLE session) {
+              std::string text;
+              return rig_.random(session, text);
+            }),
+            good);
+  if (GetParam().large) {
+    EXPECT_EQ(burst([&](CK_SESSION_HANDLE session) {
+                std::string value(200'000, 'v');
+                CK_ATTRIBUTE attribute{CKA_VALUE, value.data(), value.size()};
+                CK_OBJECT_HANDLE object;
+                return rig_->C_CreateObject(session, &attribute, 1, &object);
+              }),
+              good);
+  }
+  EXPECT_EQ(workerOf(rig_.evil()), worker_);
+  EXPECT_EQ(rig_.finalize(), CKR_OK);
+  EXPECT_TRUE(rig_.logs("says: finalized"));
+}
+INSTANTIATE_TEST_SUITE_P(All, Room,
+                         testing::Values(Limits{"MemoryMax=200M", false},
+                                         Limits{"MemoryMax=201M", false},
+                                         Limits{"MemoryMax=203M", false},
+                                         Limits{"MemoryMax=256M", true},
+                                         Limits{"LimitNOFILE=32", true}),
+                         [](const auto& one) {
+                           std::string name = one.param.key;
+                           std::erase(name, '=');
+                           return name;
+                         });
+
+// One that says so without reason, on all its channels, costs calls that it said it to, and no
+// time.
+TEST(Refusal, OfCallsIsSoonForgotten) {
+  Rig rig;
+  rig.configure("end@C_SeedRandom", "CallTimeoutSec=60s");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SLOT_ID slot = rig.evilSlot();
+  std::thread waiter([&] {
+    CK_SLOT_ID event;
+    (void)rig->C_WaitForSlotEvent(0, &event, nullptr);
+  });
+  EXPECT_TRUE(areAsleepIn(SYS_poll, 1));
+  EXPECT_LT(timeOf([&] {
+              for (int i = 0; i < 3; ++i) {
+                CK_SESSION_HANDLE session = CK_INVALID_HANDLE;
+                auto works = [&] {
+                  return rig->C_OpenSession(slot, CKF_SERIAL_SESSION, nullptr, nullptr, &session) ==
+                             CKR_OK &&
+                         rig.digest(session) == CKR_OK;
+                };
+                EXPECT_TRUE(test::eventually(works));
+                (void)seed(rig, session);
+                EXPECT_TRUE(test::eventually(works));
+              }
+            }),
+            PROMPTLY);
+  EXPECT_EQ(rig.finalize(), CKR_OK);
+  waiter.join();
 }
 
 // ---- modules that use the worker's pipes ----

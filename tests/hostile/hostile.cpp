@@ -270,6 +270,11 @@ void usePipes() {
 }
 
 void behave() {
+  if (is("end")) {
+    std::uint64_t none = std::uint64_t{0xffffffff} << 32;
+    toAll(replies(), &none, sizeof none);
+    ::usleep(50'000);
+  }
   if (is("segv")) {
     // By the hardware, not by raise(): nothing can be left to chance about who sent it.
     volatile auto nowhere = std::uintptr_t{8};
@@ -367,6 +372,7 @@ CK_RV initialize(void*) {
 }
 CK_RV finalize(void*) {
   at("finalize");
+  if (is("slow")) (void)!::write(2, "finalized\n", 10);
   return CKR_OK;
 }
 CK_RV getInfo(CK_INFO_PTR info) {

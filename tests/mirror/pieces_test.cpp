@@ -167,6 +167,14 @@ TEST(Channel, TheEndInsteadOfAReplyRefusesTheCall) {
   EXPECT_EQ(pair.a->receive(4096, deadlineIn(30s)), Exchange::Refused);
 }
 
+TEST(Channel, TheEndRefusesARequestThatIsStillBeingSent) {
+  Pair pair;
+  ASSERT_GT(::write(pair.raw.get(), &END, sizeof END), 0);
+  pair.raw.reset();
+  pair.b.reset();
+  EXPECT_EQ(sendBytes(*pair.a, pattern(150'000), 1), Exchange::Refused);
+}
+
 TEST(Channel, APartialFrameExpiresAndThenIsClosed) {
   Pair pair;
   FrameHeader header{4, 1};
