@@ -145,6 +145,14 @@ TEST_F(SideBySide, aBrokenFifthModuleCostsOneLogLine) {
        [](const Directory&) {
          return std::filesystem::canonical("/usr/lib/x86_64-linux-gnu/libm.so.6").string();
        }},
+      {"dependency", "libnone++.so.6: cannot open shared object file",
+       [](const Directory& d) {
+         // As if one of its libraries were not installed.
+         std::string module = readFile(BULKHEAD_SLOW_MODULE), needed = "libstdc++.so.6";
+         auto at = module.find(needed + '\0');
+         EXPECT_NE(at, std::string::npos);
+         return d.write("dependency.so", module.replace(at, needed.size(), "libnone++.so.6"));
+       }},
   };
   BULKHEAD_NEEDS("/usr/lib/x86_64-linux-gnu/libm.so.6");
   Library proxy;
