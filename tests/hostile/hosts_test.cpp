@@ -788,14 +788,29 @@ TEST(HostWithMuchMemory, StartsWorkersWithoutCopyingIt) {
 
 // ---- hosts that are killed ----
 
-TEST_F(HostOf, AKilledHostsWorkersGoSoon) {
+// Whatever their modules are at.
+class KilledHost : public testing::TestWithParam<const char*> {};
+
+TEST_P(KilledHost, LeavesNoWorkerForLong) {
+  const std::string plan = GetParam();
+  Rig rig;
+  rig.configure(plan, "CallTimeoutSec=infinity\nStopTimeoutSec=1h");
+  rig.addNeighbour();
   std::vector<long> times;
   for (int i = 0; i < 5; ++i) {
     int ends[2];
     ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
     pid_t host = ::fork();
     if (host == 0) {
-      if (rig_.initialize() != CKR_OK) ::_exit(1);
+      if (rig.initialize() != CKR_OK) ::_exit(1);
+      std::thread caller;
+      if (plan.ends_with("@C_GenerateRandom")) {
+        caller = std::thread([&, session = rig.open(rig.evilSlot())] {
+          std::string text;
+          (void)rig.random(session, text);
+        });
+        if (!areInCalls(1)) ::_exit(1);
+      }
       for (pid_t pid : test::processes()) (void)!::write(ends[1], &pid, sizeof pid);
       ::close(ends[1]);
       for (;;) ::pause();
@@ -818,6 +833,15 @@ TEST_F(HostOf, AKilledHostsWorkersGoSoon) {
   // Of several, as others may keep the machine busy.
   EXPECT_LT(times.front(), 1000);
 }
+
+INSTANTIATE_TEST_SUITE_P(All, KilledHost,
+                         testing::Values("none@none", "hang@finalize", "deaf@finalize",
+                                         "deaf@C_GenerateRandom", "stop@C_GenerateRandom"),
+                         [](const testing::TestParamInfo<const char*>& one) {
+                           std::string name = one.param;
+                           std::replace(name.begin(), name.end(), '@', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace bulkhead::hostile
