@@ -3,6 +3,9 @@
 // Whatever a module does, it costs its consumers one error code: the call in flight returns
 // CKR_DEVICE_REMOVED, a new worker serves the next session, and nobody else notices. The plain ways
 // to die and to hang, at every point, are in matrix_test.cpp.
+#include <fenv.h>
+#include <locale.h>
+
 #include "tests/hostile/rig.h"
 
 namespace bulkhead::hostile {
@@ -68,6 +71,30 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"frame-list@C_GenerateRandom"}, Case{"frame-truncated@C_GenerateRandom"},
                     Case{"frame-flood@C_GenerateRandom", DEADLINES}),
     nameOf);
+
+TEST(Containment, ACorruptHeapEndsTheCallThatComesUponIt) {
+  Rig rig;
+  rig.configure("heap-later@C_Digest");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot()), neighbour = rig.open(rig.goodSlot());
+  CK_MECHANISM mechanism{CKM_SHA256, nullptr, 0};
+  CK_BYTE in[8] = "earlier", out[3][64] = {};
+  auto digest = [&](int call) {
+    CK_ULONG size = sizeof out[call];
+    CK_RV rv = rig->C_DigestInit(session, &mechanism);
+    return rv == CKR_OK ? rig->C_Digest(session, in, sizeof in, out[call], &size) : rv;
+  };
+  // The first corrupts it, and it is the third that needs it.
+  EXPECT_EQ(digest(0), CKR_OK);
+  EXPECT_EQ(digest(1), CKR_OK);
+  EXPECT_EQ(digest(2), CKR_DEVICE_REMOVED);
+  for (int call : {0, 1}) EXPECT_EQ(std::memcmp(out[call], in, sizeof in), 0) << call;
+  EXPECT_EQ(digest(2), CKR_SESSION_HANDLE_INVALID);
+  EXPECT_TRUE(rig.logs("SIGABRT in C_Digest")) << rig.log();
+  EXPECT_EQ(rig.digest(neighbour), CKR_OK);
+  EXPECT_EQ(rig.digest(rig.open(rig.evilSlot())), CKR_OK);
+}
 
 TEST(Containment, AReplyThatNobodyAskedForEndsTheWorker) {
   Rig rig;
@@ -312,13 +339,45 @@ TEST_P(DeathAtStart, LeavesTheOtherModules) {
 
 INSTANTIATE_TEST_SUITE_P(AnyPoint, DeathAtStart,
                          testing::Values(Case{"control-garbage@ctor"}, Case{"control-garbage@init"},
-                                         Case{"refuse@C_Initialize", "", "CKR_DEVICE_ERROR"},
                                          Case{"null-table@getlist", "", "gave no function list"},
                                          Case{"error@getlist", "", "gave no function list"},
                                          Case{"version-zero@getlist", "", "0.0"},
                                          Case{"version-absurd@getlist", "", "255.255"},
                                          Case{"no-initialize@getlist", "", "C_Initialize"}),
                          nameOf);
+
+// Whatever C_Initialize answers but CKR_OK: no worker, and the log says what it was. CKR_CANT_LOCK
+// does so where it is the answer to every way of asking.
+INSTANTIATE_TEST_SUITE_P(
+    ByWhatInitializeReturns, DeathAtStart,
+    testing::Values(
+        Case{"returns:0x5@C_Initialize", "", "C_Initialize answered CKR_GENERAL_ERROR"},
+        Case{"returns:0x7@C_Initialize", "", "C_Initialize answered CKR_ARGUMENTS_BAD"},
+        Case{"returns:0x9@C_Initialize", "", "C_Initialize answered CKR_NEED_TO_CREATE_THREADS"},
+        Case{"returns:0xa@C_Initialize", "", "C_Initialize answered CKR_CANT_LOCK"},
+        Case{"returns:0x30@C_Initialize", "", "C_Initialize answered CKR_DEVICE_ERROR"},
+        Case{"returns:0x54@C_Initialize", "", "C_Initialize answered CKR_FUNCTION_NOT_SUPPORTED"},
+        Case{"returns:0x190@C_Initialize", "",
+             "C_Initialize answered CKR_CRYPTOKI_NOT_INITIALIZED"},
+        Case{"returns:0xdeadbeef@C_Initialize", "", "C_Initialize answered CKR_0xdeadbeef"},
+        Case{"returns:0xffffffffffffffff@C_Initialize", "",
+             "C_Initialize answered CKR_0xffffffffffffffff"}),
+    nameOf);
+
+// Some libraries do it themselves, in their constructors. The worker is nobody else's, so it is
+// this worker's initialisation.
+TEST(Containment, AModuleThatSaysItIsInitializedAlreadyIsTakenAtItsWord) {
+  Rig rig;
+  rig.configure("returns:0x191@C_Initialize");
+  rig.addNeighbour();
+  for (int life = 0; life < 2; ++life) {
+    ASSERT_EQ(rig.initialize(), CKR_OK);
+    ASSERT_EQ(test::slots(rig.functions()).size(), 2U) << rig.log();
+    EXPECT_EQ(rig.digest(rig.open(rig.evilSlot())), CKR_OK);
+    EXPECT_EQ(rig.digest(rig.open(rig.goodSlot())), CKR_OK);
+    EXPECT_EQ(rig.finalize(), CKR_OK);
+  }
+}
 
 TEST(Containment, AModuleThatDiesAtStartIsNotTriedForEver) {
   Rig rig;
@@ -510,7 +569,7 @@ TEST(Containment, AnAbsurdNumberOfMechanismsIsAnError) {
 
 TEST(Containment, AReturnValueThatNobodyKnowsIsPassedOn) {
   Rig rig;
-  rig.configure("unknown@C_Digest");
+  rig.configure("returns:0xdeadbeef@C_Digest");
   ASSERT_EQ(rig.initialize(), CKR_OK);
   CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
   EXPECT_EQ(rig.digest(session), 0xdeadbeefU);
@@ -552,6 +611,53 @@ TEST(Containment, AShortTableWithANewVersionIsNotReadPastItsEnd) {
   ASSERT_EQ(rig.initialize(), CKR_OK);
   CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
   EXPECT_EQ(rig.digest(session), CKR_OK);
+}
+
+// ---- what libraries change under their programs ----
+
+std::vector<std::string> ofThisProcess() {
+  mode_t mask = ::umask(0);
+  ::umask(mask);
+  struct sigaction term {};
+  ::sigaction(SIGTERM, nullptr, &term);
+  auto variable = [](const char* name) {
+    const char* value = ::getenv(name);
+    return std::string(value == nullptr ? "(none)" : value);
+  };
+  return {"directory " + std::filesystem::current_path().string(),
+          "mask " + std::to_string(mask),
+          "TZ " + variable("TZ"),
+          "PATH " + variable("PATH"),
+          "locale " + std::string(::setlocale(LC_ALL, nullptr)),
+          "rounding " + std::to_string(::fegetround()),
+          "SIGTERM " + std::to_string(term.sa_handler == SIG_IGN)};
+}
+
+TEST(Containment, WhatAModuleChangesInItsProcessIsNoneOfTheHosts) {
+  const auto before = ofThisProcess();
+  // In the same process it changes all of it.
+  EXPECT_EQ(inChild([&] {
+              ::setenv("HOSTILE", "change@C_SeedRandom", 1);
+              test::Library direct(Rig::module());
+              (void)direct.functions()->C_SeedRandom(0, nullptr, 0);
+              auto after = ofThisProcess();
+              for (std::size_t i = 0; i < before.size(); ++i) {
+                if (after[i] != before[i]) continue;
+                std::printf("not changed: %s\n", after[i].c_str());
+                return 1;
+              }
+              return 0;
+            }),
+            0);
+  Rig rig;
+  rig.configure("change@C_SeedRandom");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  CK_BYTE seed[1] = {};
+  EXPECT_EQ(rig->C_SeedRandom(session, seed, 1), CKR_OK);
+  EXPECT_EQ(rig.digest(session), CKR_OK);
+  EXPECT_EQ(ofThisProcess(), before);
+  EXPECT_EQ(rig.finalize(), CKR_OK);
 }
 
 // ---- noise ----

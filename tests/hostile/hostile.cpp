@@ -3,9 +3,12 @@
 // A PKCS#11 module that does harm on request. HOSTILE=behaviour@point in its environment says what
 // and where: a point is ctor, getlist, init, finalize, dtor, thread, or the name of a C_ function.
 // try:NAME@point is an attempt to get out of the sandbox (attempts.cpp); what came of it is what
-// C_GenerateRandom answers. Everywhere else, and without HOSTILE, it is a decent module with one
-// token, whose digests are what goes in.
+// C_GenerateRandom answers; handled:NAME@point is the same by a module that handles, and blocks,
+// all signals that can be. returns:NUMBER@point has a C_ function return that. Everywhere else, and
+// without HOSTILE, it is a decent module with one token, whose digests are what goes in.
 #include <fcntl.h>
+#include <fenv.h>
+#include <locale.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -14,7 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,6 +57,12 @@ bool lies(const char* behaviour, const char* point) {
   return is(behaviour) && plan().point == point;
 }
 
+// What a function returns that would return `right`.
+CK_RV returned(const char* function, CK_RV right) {
+  if (plan().point != function || !plan().behaviour.starts_with("returns:")) return right;
+  return ::strtoul(plan().behaviour.c_str() + 8, nullptr, 0);
+}
+
 // How many calls the host has made, and so what number its present request has.
 std::atomic<std::uint32_t> served{0};
 
@@ -76,6 +87,12 @@ void setReport(const std::string& text) {
 
 // ---- ways to die ----
 
+// By the hardware, not by raise(): nothing can be left to chance about who sent it.
+void crash() {
+  volatile auto nowhere = std::uintptr_t{8};
+  *reinterpret_cast<int*>(nowhere) = 1;
+}
+
 jmp_buf gone;
 void remember() {
   // The frame that this returns into is gone by the time that somebody jumps here.
@@ -98,11 +115,31 @@ int overflowStack(int depth) {
   }
 }
 
-void corruptHeap() {
+// What is corrupt is noticed when it is given back.
+void* corruptHeap() {
   auto p = static_cast<char*>(::malloc(64));
   volatile char* header = p - 16;
   for (int i = 0; i < 16; ++i) header[i] = 0x41;
-  ::free(p);
+  return p;
+}
+
+// All that a library shares with its program.
+void changeProcess() {
+  (void)!::chdir("/usr");
+  ::umask(0123);
+  ::setenv("TZ", "Asia/Tokyo", 1);
+  ::tzset();
+  ::unsetenv("PATH");
+  ::setlocale(LC_ALL, "C.UTF-8");
+  ::fesetround(FE_UPWARD);
+  ::signal(SIGTERM, SIG_IGN);
+}
+
+void takeAllSignals(sighandler_t handler) {
+  for (int n = 1; n < 65; ++n) ::signal(n, handler);
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
 
 // ---- the host's descriptors ----
@@ -275,16 +312,23 @@ void behave() {
     toAll(replies(), &none, sizeof none);
     ::usleep(50'000);
   }
-  if (is("segv")) {
-    // By the hardware, not by raise(): nothing can be left to chance about who sent it.
-    volatile auto nowhere = std::uintptr_t{8};
-    *reinterpret_cast<int*>(nowhere) = 1;
-  }
+  if (is("segv")) crash();
   if (is("abort")) ::abort();
   if (is("exit")) ::exit(0);
   if (is("_exit")) ::_exit(0);
   if (is("stack")) overflowStack(0);
-  if (is("heap")) corruptHeap();
+  if (is("heap")) ::free(corruptHeap());
+  if (is("heap-later")) {
+    static std::atomic<int> times{0};
+    static void* corrupt = nullptr;
+    switch (++times) {
+      case 1:
+        corrupt = corruptHeap();
+        break;
+      case 3:
+        ::free(corrupt);
+    }
+  }
   if (is("throw")) throw std::runtime_error("out of a C function");
   if (is("throw-int")) throw 42;
   if (is("longjmp")) ::longjmp(gone, 1);
@@ -302,11 +346,13 @@ void behave() {
   if (is("slow")) ::usleep(300'000);
   if (is("deaf")) {
     // Nothing that can be caught reaches it, and it never comes back.
-    for (int n = 1; n < 65; ++n) ::signal(n, SIG_IGN);
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    takeAllSignals(SIG_IGN);
     for (;;) ::usleep(1'000'000);
+  }
+  if (is("handled-segv")) {
+    // The handler comes back to what has raised it, time and again.
+    ::signal(SIGSEGV, [](int) {});
+    crash();
   }
   if (is("close")) {
     for (int fd = 0; fd < 256; ++fd) ::close(fd);
@@ -315,13 +361,18 @@ void behave() {
   if (is("flood")) {
     std::string line(200, 'x');
     line += '\n';
-    for (int i = 0; i < 50'000; ++i) (void)!::write(1 + i % 2, line.data(), line.size());
+    for (int i = 0; i < 500'000; ++i) (void)!::write(1 + i % 2, line.data(), line.size());
   }
+  if (is("change")) changeProcess();
   if (is("say")) (void)!::write(2, "line one\nline \x1b[31m two\n", 24);
   if (plan().behaviour.starts_with("frame-") || plan().behaviour.starts_with("control-"))
     writeFrames();
   if (plan().behaviour.starts_with("pipe-")) usePipes();
   if (plan().behaviour.starts_with("try:")) setReport(attempt(plan().behaviour.substr(4)));
+  if (plan().behaviour.starts_with("handled:")) {
+    takeAllSignals([](int) {});
+    setReport(attempt(plan().behaviour.substr(8)));
+  }
 }
 
 void at(const char* point) {
@@ -367,8 +418,7 @@ CK_RV initialize(void*) {
     ::pthread_detach(thread);
   }
   at("init");
-  if (lies("refuse", "C_Initialize")) return CKR_DEVICE_ERROR;
-  return CKR_OK;
+  return returned("C_Initialize", CKR_OK);
 }
 CK_RV finalize(void*) {
   at("finalize");
@@ -455,7 +505,7 @@ CK_RV logout(CK_SESSION_HANDLE) {
 }
 CK_RV setPin(CK_SESSION_HANDLE, CK_UTF8CHAR_PTR, CK_ULONG, CK_UTF8CHAR_PTR, CK_ULONG) {
   at("C_SetPIN");
-  return lies("refuse", "C_SetPIN") ? CKR_PIN_INCORRECT : CKR_OK;
+  return CKR_OK;
 }
 CK_RV createObject(CK_SESSION_HANDLE, CK_ATTRIBUTE_PTR, CK_ULONG, CK_OBJECT_HANDLE_PTR object) {
   at("C_CreateObject");
@@ -505,7 +555,6 @@ CK_RV digest(CK_SESSION_HANDLE, CK_BYTE_PTR data, CK_ULONG size, CK_BYTE_PTR out
   at("C_Digest");
   CK_ULONG room = *outSize;
   *outSize = size;
-  if (lies("unknown", "C_Digest")) return 0xdeadbeef;
   if (lies("longer", "C_Digest")) {
     *outSize = room + 1000;
     return CKR_OK;
@@ -520,10 +569,14 @@ CK_RV digest(CK_SESSION_HANDLE, CK_BYTE_PTR data, CK_ULONG size, CK_BYTE_PTR out
     *outSize = room + 4096;
     return CKR_OK;
   }
-  if (out == nullptr) return CKR_OK;
-  if (room < size) return CKR_BUFFER_TOO_SMALL;
-  ::memcpy(out, data, size);
-  return CKR_OK;
+  // One length where it is asked for one, and another where the result is to be.
+  bool asked = out == nullptr;
+  if (lies("grows", "C_Digest") || lies("grows-told", "C_Digest")) *outSize = asked ? 10 : 10'000;
+  if (lies("shrinks", "C_Digest")) *outSize = asked ? 10'000 : 10;
+  if (asked || lies("grows", "C_Digest")) return CKR_OK;
+  if (room < *outSize) return CKR_BUFFER_TOO_SMALL;
+  ::memcpy(out, data, std::min(size, *outSize));
+  return returned("C_Digest", CKR_OK);
 }
 // Shows what handles it was given: the new key's is the sum of both.
 CK_RV deriveKey(CK_SESSION_HANDLE, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE base,
@@ -544,7 +597,7 @@ CK_RV seedRandom(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG) {
 CK_RV generateRandom(CK_SESSION_HANDLE, CK_BYTE_PTR data, CK_ULONG size) {
   at("C_GenerateRandom");
   ::memset(data, 0, size);
-  bool tries = plan().behaviour.starts_with("try:");
+  bool tries = plan().behaviour.starts_with("try:") || plan().behaviour.starts_with("handled:");
   ::pthread_mutex_lock(&mutex);
   if (plan().point == "thread") {
     poked = true;

@@ -47,6 +47,7 @@ constexpr Behaviour BEHAVIOURS[] = {
     {"spin", Kind::Hangs, ""},
     {"stop", Kind::Hangs, ""},
     {"deaf", Kind::Hangs, ""},
+    {"handled-segv", Kind::Hangs, ""},
 };
 
 std::string word(const std::string& text) {
