@@ -666,6 +666,22 @@ std::string memoryBomb() {
   return text;
 }
 
+// How much of its memory it can keep from being swapped out, and what it sees then. By the system
+// call itself: a sanitizer has a function of that name that does nothing.
+std::string lockBomb() {
+  constexpr std::size_t PIECE = 64 << 10, MOST = 640;
+  void* all =
+      ::mmap(nullptr, MOST * PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (all == MAP_FAILED) return "mmap " + result(-1);
+  std::size_t locked = 0;
+  std::string text = "ok";
+  while (locked < MOST && text == "ok")
+    if (text = call(SYS_mlock, static_cast<char*>(all) + locked * PIECE, PIECE); text == "ok")
+      ++locked;
+  ::munmap(all, MOST * PIECE);
+  return std::to_string(locked * PIECE >> 10) + " KiB, then " + text;
+}
+
 // Fills the disk through a file that it may write, past the limit on its size.
 std::string diskBomb() {
   ::signal(SIGXFSZ, SIG_IGN);
@@ -1243,7 +1259,15 @@ const Attempts& attempts() {
     {"threads", threadBomb},
     {"descriptors-bomb", descriptorBomb},
     {"memory", memoryBomb},
+    {"locked-memory", lockBomb},
     {"disk", diskBomb},
+    // All that is to come: there may be too much already.
+    {"mlockall",
+     [] {
+       std::string text = call(SYS_mlockall, MCL_FUTURE);
+       (void)::syscall(SYS_munlockall);
+       return text;
+     }},
     // -- what it was born with --
     {"environment", looksForSecret},
     {"descriptors", looksForDescriptors},

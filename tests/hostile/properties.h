@@ -280,6 +280,7 @@ inline constexpr Property PROPERTIES[] = {
     {"CannotOpenDescriptorsWithoutEnd", "descriptors-bomb", "EMFILE", "", "limits"},
     {"CannotMapMemoryWithoutEnd", "memory", "ENOMEM", "", "limits"},
     {"CannotFillTheDisk", "disk", "EFBIG", "", "limits"},
+    {"CannotLockAllItsMemory", "mlockall", "EPERM", "", "seccomp"},
     {"SeesNoVariablesOfTheHost", "environment", "absent", "", "", "ok", STARTED},
     {"HasNoDescriptorsOfTheHost", "descriptors", "none", "", "", "ok", STARTED},
     {"WorksInTheRootDirectory", "working-directory", "/", "", "", "ok", STARTED},

@@ -29,6 +29,50 @@ std::string expectedOf(const Property& property) {
   return std::string(property.answers) + (ungranted ? " EPERM" : "");
 }
 
+// Another host with a worker of this module, for as long as this lives. Attempts find out about it
+// by a file, where they may write.
+class Sibling {
+ public:
+  explicit Sibling(Rig& rig) {
+    int told[2], kept[2];
+    if (::pipe2(told, O_CLOEXEC) != 0 || ::pipe2(kept, O_CLOEXEC) != 0) return;
+    Descriptor tells(told[1]), knows(told[0]), waits(kept[0]);
+    keep_.reset(kept[1]);
+    std::fflush(nullptr);
+    host_ = ::fork();
+    if (host_ == 0) {
+      keep_.reset();
+      {
+        Rig own("error");
+        own.configure("none@none");
+        if (own.initialize() == CKR_OK) {
+          pid_t worker = test::workerOf(own.evil());
+          (void)!::write(tells.get(), &worker, sizeof worker);
+          char end;
+          (void)!::read(waits.get(), &end, 1);
+        }
+      }
+      ::_exit(0);
+    }
+    tells.reset();
+    if (::read(knows.get(), &worker_, sizeof worker_) != sizeof worker_) return;
+    std::string maps = test::readFile("/proc/" + std::to_string(worker_) + "/maps");
+    rig.setup().directory().write("writable/sibling",
+                                  std::to_string(worker_) + " " + maps.substr(0, maps.find('-')));
+  }
+  Sibling(const Sibling&) = delete;
+  Sibling& operator=(const Sibling&) = delete;
+  ~Sibling() {
+    keep_.reset();
+    if (host_ > 0) ::waitpid(host_, nullptr, 0);
+  }
+  bool lives() const { return worker_ > 0 && test::alive(worker_); }
+
+ private:
+  Descriptor keep_;
+  pid_t host_ = -1, worker_ = -1;
+};
+
 TEST_P(Sandbox, Holds) {
   auto& [property, point] = GetParam();
 #ifdef BULKHEAD_SANITIZED
@@ -39,6 +83,11 @@ TEST_P(Sandbox, Holds) {
   Rig rig("warning");
   Outside outside(rig);
   Secrets secrets;
+  std::optional<Sibling> sibling;
+  if (std::string(property.attempt).starts_with("sibling-")) {
+    sibling.emplace(rig);
+    ASSERT_TRUE(sibling->lives());
+  }
   rig.configure(std::string("try:") + property.attempt + "@" + point, outside.variables(),
                 outside.sections());
   ASSERT_EQ(rig.initialize(), CKR_OK);
@@ -63,6 +112,9 @@ TEST_P(Sandbox, Holds) {
     EXPECT_TRUE(rig.logs(std::string("refused ") + property.logged + "(")) << rig.log();
   }
   outside.expectUntouched();
+  if (sibling) {
+    EXPECT_TRUE(sibling->lives());
+  }
 }
 
 std::string nameOf(const testing::TestParamInfo<Where>& info) {
@@ -212,6 +264,78 @@ TEST(Violations, KillTheWorkerWithoutABroker) {
     if (!harmless) {
       EXPECT_TRUE(rig.logs("SIGSYS in C_GenerateRandom")) << rig.log();
     }
+  }
+}
+
+// ---- by a module that handles all signals and blocks them, SIGSYS among them ----
+
+struct Handled {
+  const char* name;
+  const char* attempt;
+  const char* policy;
+  bool dies;
+  const char* logged;
+};
+
+class UnderHandlers : public testing::TestWithParam<Handled> {};
+
+TEST_P(UnderHandlers, NothingIsHiddenAndNobodyImmortal) {
+  Rig rig("warning");
+  Outside outside(rig);
+  rig.configure("handled:" + std::string(GetParam().attempt) + "@C_GenerateRandom",
+                outside.variables(), outside.sections() + GetParam().policy);
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  pid_t worker = test::workerOf(rig.evil());
+  std::string text;
+  CK_RV rv = rig.random(rig.open(rig.evilSlot()), text);
+  EXPECT_TRUE(rig.logs(GetParam().logged)) << rig.log();
+  if (GetParam().dies) {
+    EXPECT_EQ(rv, CKR_DEVICE_REMOVED) << text;
+  } else {
+    EXPECT_EQ(rv, CKR_OK);
+    EXPECT_EQ(text, "EPERM");
+  }
+  EXPECT_EQ(rig.finalize(), CKR_OK);
+  EXPECT_TRUE(test::eventually([&] { return !test::alive(worker); }));
+  outside.expectUntouched();
+}
+
+constexpr const char* KILLS = "[Syscalls]\nSystemCallAction=kill\n";
+constexpr const char* KILLS_UNASKED =
+    "[Syscalls]\nSystemCallAction=kill\n[Layers]\nPrefer=~broker\n";
+
+constexpr Handled HANDLED[] = {
+    {"AreReported", "ptrace-host", "", false, "refused ptrace("},
+    {"OfTheSupervisorAreReported", "kill-supervisor", "", false, "refused kill("},
+    {"EndTheWorker", "ptrace-host", KILLS, true, "it called ptrace"},
+    {"EndTheWorkerWithoutABroker", "ptrace-host", KILLS_UNASKED, true,
+     "SIGSYS in C_GenerateRandom"},
+#if defined(__x86_64__)
+    {"ByTheI386AbiEndTheWorker", "int80", "", true, "SIGSYS in C_GenerateRandom"},
+#endif
+};
+INSTANTIATE_TEST_SUITE_P(Violations, UnderHandlers, testing::ValuesIn(HANDLED),
+                         [](const testing::TestParamInfo<Handled>& one) {
+                           return std::string(one.param.name);
+                         });
+
+// ---- limits ----
+
+// Memory that is kept from being swapped out, which libraries with secrets want a little of. Root's
+// own privilege to have it all is gone.
+TEST(Limits, HoldForLockedMemory) {
+  for (auto [lines, kib] :
+       {std::pair<std::string, int>{"", 8 << 10}, {"LimitMEMLOCK=1M\n", 1 << 10}}) {
+    Rig rig("warning");
+    rig.configure("try:locked-memory@C_GenerateRandom", {}, "[Limits]\nMemoryMax=512M\n" + lines);
+    ASSERT_EQ(rig.initialize(), CKR_OK);
+    std::string text;
+    EXPECT_EQ(rig.random(rig.open(rig.evilSlot()), text), CKR_OK) << rig.log();
+    rlimit own{};
+    ::getrlimit(RLIMIT_MEMLOCK, &own);
+    auto most = std::min<rlim_t>(static_cast<rlim_t>(kib), own.rlim_max >> 10);
+    EXPECT_EQ(text, std::to_string(most) + " KiB, then ENOMEM");
+    EXPECT_EQ(rig.log().find("refused"), std::string::npos) << rig.log();
   }
 }
 
