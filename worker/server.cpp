@@ -252,7 +252,7 @@ void serve(Server& server, Reserve& reserve, ipc::Attached& attached, std::uint3
 }  // namespace
 
 void runServer(Descriptor control, Descriptor report, const ServerOptions& options,
-               Activity& activity) {
+               Activity& activity) noexcept {
   auto tid = static_cast<pid_t>(::syscall(SYS_gettid));
   activity.set(0, tid, static_cast<std::uint16_t>(Function::C_GetFunctionList));
   auto module = Module::load(options.modulePath);

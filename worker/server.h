@@ -20,8 +20,9 @@ struct ServerOptions {
 
 /// Opens the module, tells the host on `control` that it is ready, or the supervisor on `report`
 /// why it is not, and serves each channel that arrives there on a thread of its own, until the host
-/// closes `control`. Never returns: the process ends here.
+/// closes `control`. Never returns: the process ends here, and where a module lets an exception
+/// out, there.
 [[noreturn]] void runServer(Descriptor control, Descriptor report, const ServerOptions& options,
-                            Activity& activity);
+                            Activity& activity) noexcept;
 
 }  // namespace bulkhead::worker
