@@ -33,8 +33,9 @@ class Marker {
     for (std::size_t i = 0; i < SIZE; ++i)
       to[i] = static_cast<unsigned char>((words_[i / 8] ^ DISGUISE) >> (i % 8 * 8));
   }
-  // Whether half of it is there, at any place.
-  bool isIn(const unsigned char* data, std::size_t size) const {
+  // Whether half of it is there, at any place, also where nobody is to look any more.
+  __attribute__((no_sanitize("address"))) bool isIn(const unsigned char* data,
+                                                    std::size_t size) const {
     for (std::size_t i = 0; i + 16 <= size; ++i) {
       std::uint64_t word;
       ::memcpy(&word, data + i, sizeof word);
@@ -105,6 +106,8 @@ std::vector<Found> search(pid_t pid, const std::vector<Marker>& markers, const O
     if (std::sscanf(line.c_str(), "%lx-%lx %4s", &start, &end, rights) == 3) {
       here = false;
       if (rights[0] != 'r' || rights[1] != 'w') continue;
+      // A sanitizer's notes about memory: terabytes, and no bytes of anybody's.
+      if (SANITIZED && end - start > std::size_t{128} << 20) continue;
       if (line.find("[vvar") != std::string::npos) continue;
       if (pid == ::getpid()) {
         // Where it lies: a copy would be found next.
@@ -134,10 +137,6 @@ std::vector<Found> search(pid_t pid, const std::vector<Marker>& markers, const O
 
 class Secrets : public testing::Test {
  protected:
-  void SetUp() override {
-    if (SANITIZED) GTEST_SKIP() << "a sanitizer keeps what was freed, and terabytes of its own";
-  }
-
   // Every kind of secret through every kind of argument. What the calls answer, but those of
   // `slot`'s session itself.
   std::vector<CK_RV> use(CK_SESSION_HANDLE session) {
@@ -287,6 +286,8 @@ TEST_F(Secrets, OfACallUnderWayAreInMemoryThatIsNotDumped) {
   });
   pid_t worker = workerOf(rig_.evil());
   EXPECT_TRUE(test::eventually([&] { return !search(worker, markers_, own_).empty(); }));
+  // The caller has wiped what it sent when it waits for the answer.
+  EXPECT_TRUE(areInCalls(1));
   auto inHost = search(::getpid(), markers_, own_);
   for (const Found& found : inHost) {
     EXPECT_NE(found.flags.find(" dd"), std::string::npos) << found.where << found.flags;
