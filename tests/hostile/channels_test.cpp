@@ -127,7 +127,9 @@ TEST(Descriptors, OfHostsThatWaitForEventsGetNotOneByte) {
               std::vector<int> mine;
               for (auto& [fd, what] : openedSince(before)) {
                 int own = ::eventfd(0, EFD_NONBLOCK);
-                if (own < 0 || ::dup2(own, fd) != fd) return 3;
+                // Not by dup2(): that another thread has made what was there before is a race to a
+                // sanitizer, and here it is the point.
+                if (own < 0 || ::syscall(SYS_dup3, own, fd, 0) != fd) return 3;
                 ::close(own);
                 mine.push_back(fd);
               }
@@ -313,6 +315,8 @@ TEST(Copies, OfTheHostsEndsKeepNoThreadOfTheWorkerBusy) {
               std::vector<CK_SESSION_HANDLE> sessions;
               for (int i = 0; i < 44; ++i) sessions.push_back(rig.open(slot));
               pid_t worker = workerOf(rig.evil());
+              // With one channel.
+              const std::size_t own = threadsOf(worker);
               std::atomic<int> wrong{0};
               std::vector<std::thread> threads;
               std::atomic<bool> done{false};
@@ -328,8 +332,8 @@ TEST(Copies, OfTheHostsEndsKeepNoThreadOfTheWorkerBusy) {
                 for (;;) ::pause();
               done = true;
               for (auto& thread : threads) thread.join();
-              // As many as a host keeps, and the worker's first.
-              bool gone = test::eventually([&] { return threadsOf(worker) <= 33; });
+              // With as many as a host keeps.
+              bool gone = test::eventually([&] { return threadsOf(worker) <= own + 31; });
               if (!gone) std::printf("%zu threads are left\n", threadsOf(worker));
               bool served = rig.digest(sessions[0]) == CKR_OK;
               ::kill(child, SIGKILL);

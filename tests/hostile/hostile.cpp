@@ -40,14 +40,15 @@ struct Plan {
   std::string behaviour, point;
 };
 
+// Never destroyed: the destructor of this module runs after those of its objects.
 const Plan& plan() {
-  static const Plan PLAN = [] {
+  static const Plan* const PLAN = [] {
     const char* text = ::getenv("HOSTILE");
     std::string all = text == nullptr ? "" : text;
     auto at = all.rfind('@');
-    return at == std::string::npos ? Plan{} : Plan{all.substr(0, at), all.substr(at + 1)};
+    return at == std::string::npos ? new Plan{} : new Plan{all.substr(0, at), all.substr(at + 1)};
   }();
-  return PLAN;
+  return *PLAN;
 }
 
 bool is(const char* behaviour) {
@@ -112,6 +113,8 @@ int overflowStack(int depth) {
   for (;;) {
     auto p = new char[1 << 20];
     ::memset(p, 1, 1 << 20);
+    // Compilers may do without memory that nobody looks at.
+    asm volatile("" : : "r"(p) : "memory");
   }
 }
 
