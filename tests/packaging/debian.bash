@@ -41,31 +41,38 @@ make_builder() {
   touch "$builder.done"
 }
 
-# Once as somebody without rights, once as root; elsewhere, later, of younger files, and in other
-# circumstances.
+# Once as root, without tests; once as a build machine does, with them: as somebody without rights, where
+# there is no network. And elsewhere, of younger files, and in other circumstances.
 build_one() {
   [ ! -e "$place/one" ] || return 0
   rm -rf "$builder/one"
-  mkdir "$builder/one"
-  chown nobody: "$builder/one"
-  in_tree "$builder" setpriv --reuid nobody --regid nogroup --clear-groups env \
-    HOME=/nonexistent TZ=UTC DEB_BUILD_PROFILES=nocheck \
+  in_tree "$builder" env TZ=UTC DEB_BUILD_PROFILES=nocheck \
     DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)" \
     /source/tree/data/packaging/build-deb /one | tee "$place/one.log"
   mv "$builder/one" "$place/one"
 }
 build_two() {
   [ ! -e "$place/two" ] || return 0
+  apt "$builder" build-dep /source/tree
   rm -rf "$builder/two" "$builder/srv/another tree"
-  mkdir -p "$builder/srv/another tree" "$builder/var/tmp/a/longer/way"
-  in_tree "$builder" bash -c '
+  in_tree "$builder" bash -euc '
     cp -r /source/tree/. "/srv/another tree"
     find "/srv/another tree" -exec touch -d 2020-02-02 {} +
+    install -d -o nobody /two /var/tmp/a/longer/way
     umask 077
-    TMPDIR=/var/tmp/a/longer/way TZ=Asia/Kathmandu LC_ALL=C USER=somebody DEB_BUILD_PROFILES=nocheck \
-      DEB_BUILD_OPTIONS="nocheck parallel='$(($(nproc) + 1))'" \
-      "/srv/another tree/data/packaging/build-deb" /two'
+    exec unshare --net setpriv --reuid nobody --regid nogroup --clear-groups \
+      env HOME=/nonexistent TMPDIR=/var/tmp/a/longer/way TZ=Asia/Kathmandu LC_ALL=C USER=somebody \
+      DEB_BUILD_OPTIONS='parallel=$(($(nproc) + 1))' "/srv/another tree/data/packaging/build-deb" /two' |
+    tee "$place/two.log"
   mv "$builder/two" "$place/two"
+}
+# That the tests were run, and not just let out.
+tests_passed() {
+  local passed
+  passed=$(sed -n 's/^Ok: *//p' "$place/two.log")
+  grep -E '^( *[0-9]+/[0-9]+ |[A-Z][a-z ]+: +[0-9]+)' "$place/two.log"
+  [ "${passed:-0}" -ge 15 ] || fail "only ${passed:-no} tests passed"
+  grep -qE '^Fail: +0$' "$place/two.log"
 }
 same_bytes() {
   (cd "$place/one" && sha256sum ./*.deb ./*.tar.xz) >"$place/sums"
@@ -297,5 +304,6 @@ check "gives back what bulkheadctl adopted" removal_releases
 check "leaves nothing behind" leaves_nothing
 check "upgrades from a lower version" upgrades
 check "autopkgtest passes" autopkgtest
-check "builds a second time, elsewhere" build_two
+check "builds a second time, elsewhere, and with its tests" build_two
+check "the tests were run" tests_passed
 check "both builds have the same bytes" same_bytes
