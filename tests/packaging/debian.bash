@@ -222,16 +222,22 @@ default_module_goes() {
   proxy_is_bulkhead
 }
 
-# What bulkheadctl had p11-kit hide is seen again when it goes.
+# What bulkheadctl has p11-kit hide is seen through bulkhead, and by itself again when that goes. Each
+# time once.
 removal_releases() {
-  sees_token() { [[ $(in_tree "$target" p11tool --list-token-urls) = *token=adopted* ]]; }
+  seen() { in_tree "$target" env BULKHEAD_LOG=debug p11tool --list-token-urls 2>&1; }
+  sees_token() { [ "$(seen | grep -c token=adopted)" = 1 ]; }
   in_tree "$target" softhsm2-util --init-token --free --label adopted --so-pin 12345678 --pin 1234
   sees_token
+  fails grep '^bulkhead:' <(seen)
   in_tree "$target" bulkheadctl adopt softhsm2
   grep -r bulkhead "$target/etc/pkcs11/modules"
+  sees_token
+  grep '^bulkhead:' <(seen)
   in_tree "$target" dpkg --remove bulkhead
   [ ! -e "$target/etc/pkcs11" ] || fail "what it made is left"
   sees_token
+  fails grep '^bulkhead:' <(seen)
   in_tree "$target" softhsm2-util --delete-token --token adopted
   install_all
 }
