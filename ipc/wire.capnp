@@ -20,6 +20,7 @@ struct Reply {
   returnValue @0 :UInt64;        # CK_RV, opaque
   refused @1 :Bool;              # the worker could not make sense of the request: no call was made
   values @2 :List(Value);        # one for each role: null where the module changed nothing
+  cpu @3 :UInt16;                # where the worker's thread was last
 }
 
 # One argument of a PKCS#11 function. NULL and empty are different things.

@@ -42,17 +42,14 @@ constexpr int SUPERVISOR_GRACE = 1000;
 // Calls of this process for which a channel is on loan.
 std::atomic<int> underWay{0};
 
-// Whether the host may use more than one core. Looked up now and then: it can change, and asking
-// costs as much as a call.
-bool severalCores() {
-  static std::atomic<unsigned> asked{0};
-  static std::atomic<bool> several{false};
-  if (asked.fetch_add(1, std::memory_order_relaxed) % 1024 == 0) {
-    cpu_set_t cores;
-    several.store(::sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 1,
-                  std::memory_order_relaxed);
+// Whether the host's thread and the worker's can run at the same time. Where the host's may run is
+// looked up now and then: it can change, and asking costs as much as a call.
+bool canRunTogether(Worker::HostChannel& channel) {
+  if (channel.calls++ % 1024 == 0) {
+    cpu_set_t cpus;
+    channel.oneCpu = ::sched_getaffinity(0, sizeof cpus, &cpus) != 0 || CPU_COUNT(&cpus) < 2;
   }
-  return several.load(std::memory_order_relaxed);
+  return !channel.oneCpu || (channel.threadCpu >= 0 && channel.threadCpu != channel.cpu);
 }
 
 // Waits until a socket takes a message, or its peer is gone; false at the deadline.
@@ -346,7 +343,6 @@ Worker::Lease Worker::lease(ipc::Deadline deadline) {
       auto chosen = near == idle_.rend() ? std::prev(idle_.end()) : std::prev(near.base());
       channel = std::move(*chosen);
       idle_.erase(chosen);
-      channel->cpu = cpu;
       busy_.push_back(channel.get());
     } else if (mayOpen && busy_.size() < MAX_BUSY &&
                (Clock::now() >= mayOpenFrom_ || std::ranges::all_of(busy_, isAside))) {
@@ -382,6 +378,7 @@ Worker::Lease Worker::lease(ipc::Deadline deadline) {
     }
   }
   lock.unlock();
+  channel->cpu = cpu;
   if (!channel->isOwn()) {
     giveBack(std::move(channel), false);
     kill("the host has closed the descriptors of others");
@@ -419,7 +416,7 @@ void Worker::sendFrame(ipc::Function f, Sent& sent, ipc::FrameBuilder& frame) {
   sent.sequence = sequence_.fetch_add(1, std::memory_order_relaxed);
   // A worker that looks is on another core than this, and woken it may come to this one.
   sent.look = sent.lease->small++ >= SMALL_IN_A_ROW &&
-              underWay.load(std::memory_order_relaxed) == 1 && severalCores();
+              underWay.load(std::memory_order_relaxed) == 1 && canRunTogether(*sent.lease);
   Exchange how = sent.lease->send(frame, sent.sequence, sent.deadline, sent.look);
   if (how != Exchange::Done) sent.failed = broken(how, f, sent);
 }

@@ -82,7 +82,10 @@ class Worker {
     std::uint32_t areas = 0;      ///< that the worker has been sent for it
     unsigned small = 0;           ///< calls in a row that were not large
     bool aside = false;           ///< its call may be under way for days
-    int cpu = -1;  ///< where it was last used, and so where its thread is likely to be
+    int cpu = -1;         ///< where it was last used, and so where its thread is likely to be
+    int threadCpu = -1;   ///< where that says that it was
+    bool oneCpu = false;  ///< those who use it may run on one only
+    unsigned calls = 0;
   };
 
   /// A channel on loan for one call. Goes back to the pool at its end, unless the exchange on it
@@ -269,7 +272,9 @@ CK_RV Worker::finish(Sent& sent, ipc::HostCodec& codec, const typename ipc::Line
     CK_RV rv;
     {
       capnp::FlatArrayMessageReader message(own->received(), ipc::readerOptions(own->received()));
-      rv = ipc::decodeReply<F>(codec, message.getRoot<ipc::wire::Reply>(), args);
+      auto reply = message.getRoot<ipc::wire::Reply>();
+      own->threadCpu = reply.getCpu();
+      rv = ipc::decodeReply<F>(codec, reply, args);
     }
     own->forget();
     own.clean = true;

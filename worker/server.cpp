@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -140,6 +141,7 @@ bool serveOne(Server& server, Served& served) {
       DISPATCHER.table[index](codec, request, reply, function);
       server.activity.set(served.slot, served.tid, Activity::IDLE);
     }
+    reply.setCpu(static_cast<std::uint16_t>(::sched_getcpu()));
     if (channel.send(frame, channel.sequence(), std::nullopt) != ipc::Exchange::Done) return false;
   }
   served.arena.reset();
