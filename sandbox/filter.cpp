@@ -234,10 +234,11 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
     return systemError("lseek filter");
 
   // In front: foreign ABIs die, what nobody knows does not exist, and no policy lets a module type
-  // on a terminal, or take pages out of the memory that it shares with the host. The kernel reads
-  // 32 bits of these arguments where libseccomp compares 64.
-  constexpr auto REQUEST = static_cast<unsigned>(offsetof(seccomp_data, args[1]));
-  constexpr auto ADVICE = static_cast<unsigned>(offsetof(seccomp_data, args[2]));
+  // on a terminal, take pages out of the memory that it shares with the host, or say how long the
+  // closing of a socket takes, which it could send there. The kernel reads 32 bits of these
+  // arguments where libseccomp compares 64.
+  constexpr auto SECOND = static_cast<unsigned>(offsetof(seccomp_data, args[1]));
+  constexpr auto THIRD = static_cast<unsigned>(offsetof(seccomp_data, args[2]));
   const unsigned refused = refusal == Refusal::Notify ? SECCOMP_RET_USER_NOTIF
                            : refusal == Refusal::Kill ? SECCOMP_RET_KILL_PROCESS
                                                       : unsigned{SECCOMP_RET_ERRNO} | EPERM;
@@ -254,15 +255,20 @@ Result<std::vector<sock_filter>> compileFilter(const Policy& policy, Refusal ref
       BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, static_cast<unsigned>(largestKnown()), 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, REQUEST),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 7, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 6, 7),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SECOND),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 12, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 11, 12),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 2),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ADVICE),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_REMOVE, 3, 4),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, REQUEST),
-      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, FALLOC_FL_PUNCH_HOLE, 0, 1),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, THIRD),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_REMOVE, 8, 9),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 0, 2),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SECOND),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, FALLOC_FL_PUNCH_HOLE, 5, 6),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 5),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SECOND),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SOL_SOCKET, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, THIRD),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SO_LINGER, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, refused),
   };
   std::size_t prefix = program.size();
