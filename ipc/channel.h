@@ -53,9 +53,9 @@ struct FrameHeader {
 /// In the place of a message, from either end: there will be none on this channel.
 inline constexpr FrameHeader END{0, 0xffffffff};
 
-/// Set in a request's `words`: no other call of the host is under way, and it has several cores. Waking a
-/// core that sleeps costs more than all else in a small call, so the worker keeps looking for the
-/// next request for a moment before it sleeps.
+/// Set in a request's `words`: no other call of the host is under way, and it has several cores.
+/// Waking a core that sleeps costs more than all else in a small call, so the worker keeps looking
+/// for the next request for a moment before it sleeps.
 inline constexpr std::uint32_t LONE = 0x80000000;
 /// For how long either side looks before it sleeps.
 inline constexpr std::chrono::microseconds LOOK_FOR{50};

@@ -9,7 +9,9 @@
 namespace bulkhead::ipc {
 namespace {
 constexpr std::size_t MAX_CONTROL = 128 * 1024;
-}
+// Newer than the headers: SO_PASSRIGHTS of Linux 6.16.
+constexpr int PASSRIGHTS = 83;
+}  // namespace
 
 ControlMessage::ControlMessage(kj::Array<capnp::word> words, Attached descriptors)
     : attached(std::move(descriptors)),
@@ -23,6 +25,11 @@ Result<SocketPair> socketPair() {
   SocketPair pair{aboveStandard(Descriptor(fds[0])), aboveStandard(Descriptor(fds[1]))};
   if (!pair.first || !pair.second) return systemError("socketpair: no descriptor above 2");
   return pair;
+}
+
+void refuseDescriptors(int socket) {
+  const int no = 0;
+  (void)::setsockopt(socket, SOL_SOCKET, PASSRIGHTS, &no, sizeof no);
 }
 
 Result<void> sendControl(int socket, capnp::MessageBuilder& message, bool mayWait,

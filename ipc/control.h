@@ -39,6 +39,11 @@ struct SocketPair {
 };
 Result<SocketPair> socketPair();
 
+/// Lets no descriptors come by a socket: one that a module sends could be such that its closing
+/// takes as long as the module likes, and those that nobody takes count against the user. On
+/// Linux 6.16 or newer; elsewhere nothing changes.
+void refuseDescriptors(int socket);
+
 /// Sends one message on a sequenced-packet socket, with copies of the descriptors `attach`.
 /// Never raises SIGPIPE. Unless `mayWait`, a full socket is an error (EAGAIN). Any thread.
 Result<void> sendControl(int socket, capnp::MessageBuilder& message, bool mayWait = true,

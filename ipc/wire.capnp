@@ -86,7 +86,7 @@ struct Control {
     log @7 :LogLine;             # host to supervisor: for the log
     closed @8 :Text;             # host to supervisor: what the worker closed; end it unless it dies
     area @9 :UInt32;             # host to worker, with an area for the channel of this number
-    confined @10 :Void;          # worker to supervisor, with the listener if there is one
+    confined @10 :Int32;         # worker to supervisor: its listener's number, or -1 for none
   }
 }
 

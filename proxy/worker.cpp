@@ -99,6 +99,7 @@ Result<std::shared_ptr<Worker>> Worker::start(const ModuleConfig& module, unsign
   if (!host) return host.error();
   auto control = ipc::socketPair();
   if (!control) return control.error();
+  ipc::refuseDescriptors(control->first.get());
 
   // Sent before there is anybody to read it: it waits in the socket.
   capnp::MallocMessageBuilder message;
@@ -262,7 +263,7 @@ Worker::Lease::Lease(Worker& worker, std::unique_ptr<HostChannel> channel)
 
 Worker::Lease::~Lease() {
   if (channel_ == nullptr) return;
-  setAside();
+  if (counted_) underWay.fetch_sub(1, std::memory_order_relaxed);
   worker_->giveBack(std::move(channel_), clean);
 }
 
@@ -364,8 +365,8 @@ Worker::Lease Worker::lease(ipc::Deadline deadline) {
         opened.reset();
         lock.lock();
       }
-    } else if (busy_.empty()) {
-      // It has none, and nobody can give one back.
+    } else if (std::ranges::all_of(busy_, isAside)) {
+      // Nobody gives one back, or not for days.
       return {};
     } else {
       ipc::Deadline until = deadline;
@@ -439,6 +440,11 @@ CK_RV Worker::broken(Exchange how, ipc::Function f, Sent& sent) {
     case Exchange::Done:
       return CKR_OK;
     case Exchange::Refused: {
+      // One that has a thread has room for it.
+      if (sent.lease->threadCpu >= 0) {
+        kill("it refuses " + name + " on a channel that it has served");
+        break;
+      }
       sent.refused = true;
       std::lock_guard lock(mutex_);
       mayOpenFrom_ = Clock::now() + PAUSE;
@@ -528,15 +534,19 @@ void Worker::beginEnd(Clock::time_point began) noexcept try {
   std::unique_lock lock(mutex_);
   const bool idle = !idle_.empty();
   lock.unlock();
-  if (idle) {
-    finalizing_.lease = lease(atOnce);
-  } else if (auto channel = openChannel(atOnce)) {
-    lock.lock();
-    busy_.push_back(channel.get());
-    lock.unlock();
-    finalizing_.lease = Lease(*this, std::move(channel));
+  if (idle) finalizing_.lease = lease(atOnce);
+  if (!finalizing_.lease) {
+    if (auto channel = openChannel(atOnce)) {
+      lock.lock();
+      busy_.push_back(channel.get());
+      lock.unlock();
+      finalizing_.lease = Lease(*this, std::move(channel));
+    }
   }
-  if (!finalizing_.lease) return;
+  if (!finalizing_.lease) {
+    log(LogLevel::Warning, "ended without C_Finalize: there is no channel for it");
+    return;
+  }
   finalizing_.deadline = began + terms_.stopTimeout;
   finalizing_.forgiving = true;
   ipc::HostCodec codec = this->codec();

@@ -137,7 +137,10 @@ class Worker {
 
   /// Encodes and sends the request of one call.
   template <ipc::Function F>
-  Sent send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args, Patience patience = {});
+  Sent send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args,
+            Patience patience = {}) {
+    return send<F>(codec, args, patience, deadlineOf(F));
+  }
 
   /// Waits for its reply and writes it back into the arguments.
   template <ipc::Function F>
@@ -148,8 +151,9 @@ class Worker {
   CK_RV call(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args,
              Patience patience = {}) {
     const ipc::HostCodec fresh = codec;
+    const ipc::Deadline deadline = deadlineOf(F);
     for (bool again = false;; again = true) {
-      Sent sent = send<F>(codec, args, patience);
+      Sent sent = send<F>(codec, args, patience, deadline);
       CK_RV rv = sent.failed != CKR_OK ? sent.failed : finish<F>(sent, codec, args);
       if (!sent.refused || again) return rv;
       // On a channel that another call gives back.
@@ -183,6 +187,10 @@ class Worker {
   void log(LogLevel level, const std::string& text) const noexcept;
 
  private:
+  template <ipc::Function F>
+  Sent send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args, Patience patience,
+            ipc::Deadline deadline);
+
   Worker(const ModuleConfig& module, unsigned generation, LogLevel logLevel);
   static void watchStarts(const std::vector<std::shared_ptr<Worker>>& workers);
   bool onMessage(const Owned& socket);
@@ -223,9 +231,9 @@ class Worker {
 
 template <ipc::Function F>
 Worker::Sent Worker::send(ipc::HostCodec& codec, const typename ipc::Line<F>::Args& args,
-                          Patience patience) {
+                          Patience patience, ipc::Deadline deadline) {
   Sent sent;
-  sent.deadline = deadlineOf(F);
+  sent.deadline = deadline;
   sent.forgiving = patience && (!sent.deadline || *patience < *sent.deadline);
   if (sent.forgiving) sent.deadline = patience;
   if (sent.forgiving && *patience <= ipc::Clock::now()) {

@@ -39,8 +39,13 @@ using ipc::Clock;
 constexpr std::chrono::milliseconds ORPHAN_GRACE{300};
 // How long a worker may take to be dead, in milliseconds, from when it closes its sockets.
 constexpr int DEATH_GRACE = 50;
+// How long the host may take to say why a worker left in peace.
+constexpr int WORD_GRACE = 20;
 constexpr std::size_t MAX_OUTPUT_LINES = 1000;
+// What the supervisor says to a worker that is confined. A system may let nobody take descriptors.
+constexpr char GO = 1, SEND_IT = 2;
 constexpr long SYS_PIDFD_OPEN = 434;
+constexpr long SYS_PIDFD_GETFD = 438;
 constexpr long SYS_CLOSE_RANGE = 436;
 
 // What the first message said, as values of our own.
@@ -280,13 +285,19 @@ void Supervisor::becomeWorker(Descriptor report, Descriptor output) {
     });
     ::_exit(71);
   }
-  // Whoever holds the listener answers the worker's system calls: from here on not the worker.
+  // Whoever holds the listener answers the worker's system calls. The supervisor takes it from
+  // here, before the module is opened: what is sent could be too much for what the user has under
+  // way.
   const int listener = confinement.listener.get();
-  tell([&](ipc::wire::Control::Builder c) { c.setConfined(); },
-       std::span(&listener, confinement.listener ? 1 : 0));
-  confinement.listener.reset();
-  char go;
+  auto confinedNow = [&](ipc::wire::Control::Builder c) { c.setConfined(listener); };
+  tell(confinedNow);
+  char go = 0;
   if (::recv(report.get(), &go, 1, 0) != 1) ::_exit(71);
+  if (go == SEND_IT) {
+    tell(confinedNow, std::span(&listener, 1));
+    if (::recv(report.get(), &go, 1, 0) != 1) ::_exit(71);
+  }
+  confinement.listener.reset();
 
   ServerOptions options;
   options.modulePath = start_.path;
@@ -366,21 +377,31 @@ void Supervisor::onWorkerReport() {
   if (message.isFailed()) {
     std::string reason = message.getFailed().getReason().cStr();
     fail(reason.substr(0, 1024), static_cast<CK_RV>(message.getFailed().getReturnValue()));
+    // Whoever says so ends: else its death would be no news any more.
+    endWorker("it has given up");
   } else if (confined_) {
     return;
   } else if (message.isLog()) {
     log(static_cast<LogLevel>(message.getLog().getLevel()), message.getLog().getText().cStr());
   } else if (message.isConfined()) {
-    if (Descriptor& listener = (*received)->attached[0])
+    if (int number = message.getConfined(); number >= 0) {
+      Descriptor listener = std::move((*received)->attached[0]);
+      if (!listener)
+        listener.reset(static_cast<int>(::syscall(SYS_PIDFD_GETFD, worker_.get(), number, 0)));
+      if (!listener) {
+        (void)::send(report_.get(), &SEND_IT, 1, MSG_NOSIGNAL);
+        return;
+      }
       notifications_ = std::make_unique<sandbox::Notifications>(
           std::move(listener), Descriptor(::fcntl(worker_.get(), F_DUPFD_CLOEXEC, 3)), policy_);
+    }
     confined_ = true;
+    ipc::refuseDescriptors(report_.get());
     tellUnplaced();
     if (start_.restarts > 0)
       log(LogLevel::Info, "started again", message_id::RESTARTED,
           {{"BULKHEAD_RESTARTS", std::to_string(start_.restarts)}});
-    char go = 1;
-    (void)::send(report_.get(), &go, 1, MSG_NOSIGNAL);
+    (void)::send(report_.get(), &GO, 1, MSG_NOSIGNAL);
   }
 }
 
@@ -488,7 +509,7 @@ void Supervisor::hearWhyItLeft() {
   if (end.si_code != CLD_EXITED || end.si_status != 0 || failed_) return;
   pollfd host{host_.get(), POLLIN, 0};
   while (host_ && !expected_ && !unexpected_ && endedBecause_.empty() &&
-         ::poll(&host, 1, DEATH_GRACE) > 0)
+         ::poll(&host, 1, WORD_GRACE) > 0)
     onHostMessage();
 }
 

@@ -4,6 +4,7 @@
 // what it likes: close one of them alone, put something else in its place, keep copies, take away
 // what makes them large.
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -439,34 +440,121 @@ INSTANTIATE_TEST_SUITE_P(All, Room,
                            return name;
                          });
 
-// One that says so without reason, on all its channels, costs calls that it said it to, and no
-// time.
-TEST(Refusal, OfCallsIsSoonForgotten) {
+// A worker that refuses on a channel that it has served is lying, and is asked but once.
+TEST(Refusal, OfACallThatWasMadeEndsTheWorker) {
   Rig rig;
-  rig.configure("end@C_SeedRandom", "CallTimeoutSec=60s");
+  rig.configure("end@C_SeedRandom");
   ASSERT_EQ(rig.initialize(), CKR_OK);
-  CK_SLOT_ID slot = rig.evilSlot();
-  std::thread waiter([&] {
-    CK_SLOT_ID event;
-    (void)rig->C_WaitForSlotEvent(0, &event, nullptr);
-  });
-  EXPECT_TRUE(areAsleepIn(SYS_poll, 1));
-  EXPECT_LT(timeOf([&] {
-              for (int i = 0; i < 3; ++i) {
-                CK_SESSION_HANDLE session = CK_INVALID_HANDLE;
-                auto works = [&] {
-                  return rig->C_OpenSession(slot, CKF_SERIAL_SESSION, nullptr, nullptr, &session) ==
-                             CKR_OK &&
-                         rig.digest(session) == CKR_OK;
-                };
-                EXPECT_TRUE(test::eventually(works));
-                (void)seed(rig, session);
-                EXPECT_TRUE(test::eventually(works));
-              }
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  EXPECT_EQ(seed(rig, session), CKR_DEVICE_REMOVED);
+  EXPECT_TRUE(rig.logs("on a channel that it has served")) << rig.log();
+  EXPECT_EQ(rig.digest(rig.open(rig.evilSlot())), CKR_OK);
+  std::string log = rig.log();
+  EXPECT_EQ(log.find("says: called"), log.rfind("says: called")) << log;
+}
+
+// A host at its limit of descriptors, whose only channel is taken by a call of days.
+TEST(Refusal, ComesAtOnceWhereNoChannelIsToBeHad) {
+  EXPECT_EQ(inChild([] {
+              ::alarm(60);
+              Rig rig;
+              rig.configure("none@none", "CallTimeoutSec=infinity");
+              if (rig.initialize() != CKR_OK) return 1;
+              CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+              std::thread waiter([&] {
+                CK_SLOT_ID slot;
+                (void)rig->C_WaitForSlotEvent(0, &slot, nullptr);
+              });
+              if (!areAsleepIn(SYS_poll, 1)) return 2;
+              rlimit files{256, 256};
+              if (::setrlimit(RLIMIT_NOFILE, &files) != 0) return 3;
+              std::vector<Descriptor> taken;
+              for (Descriptor fd; (fd = Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC)));)
+                taken.push_back(std::move(fd));
+              CK_RV rv = rig.digest(session);
+              taken.clear();
+              if (rv != CKR_HOST_MEMORY && rv != CKR_OK) return 4;
+              if (rig.finalize() != CKR_OK) return 5;
+              waiter.join();
+              return 0;
             }),
-            PROMPTLY);
-  EXPECT_EQ(rig.finalize(), CKR_OK);
-  waiter.join();
+            0);
+}
+
+// ---- modules that use the worker's sockets ----
+
+// Descriptors that are under way count against the user, and there is a limit to them.
+TEST(Sockets, ThatAModuleStuffsKeepNoOtherFromStarting) {
+  Rig rig;
+  rig.configure("inflight@C_SeedRandom");
+  rig.addNeighbour();
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SLOT_ID evil = rig.evilSlot(), good = rig.goodSlot();
+  CK_SESSION_HANDLE first = rig.open(evil), second = rig.open(good);
+  (void)seed(rig, first);
+  ASSERT_TRUE(test::killWorker(rig.good()));
+  EXPECT_EQ(rig.digest(second), CKR_DEVICE_REMOVED);
+  EXPECT_EQ(rig.digest(rig.open(good)), CKR_OK);
+  ASSERT_TRUE(test::killWorker(rig.evil()));
+  EXPECT_EQ(rig.digest(first), CKR_DEVICE_REMOVED);
+  EXPECT_EQ(rig.digest(rig.open(evil)), CKR_OK);
+}
+
+// What closes slowly closes in the worker, and not in the host.
+TEST(Sockets, ThatAModuleSendsHoldUpNoEnd) {
+  Descriptor listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto name = reinterpret_cast<sockaddr*>(&address);
+  ASSERT_EQ(::bind(listening.get(), name, size), 0);
+  ASSERT_EQ(::listen(listening.get(), 9), 0);
+  ASSERT_EQ(::getsockname(listening.get(), name, &size), 0);
+  std::string port = std::to_string(ntohs(address.sin_port));
+  for (const char* plan : {"linger@init", "linger@C_SeedRandom"}) {
+    Rig rig;
+    rig.configure(plan, "StartTimeoutSec=5s\nStopTimeoutSec=1s\nEnvironment=PORT=" + port,
+                  "[Limits]\nMemoryMax=512M\n[Network]\nNetwork=client\nConnect=tcp:127.0.0.1:" +
+                      port + "\n");
+    rig.addNeighbour();
+    EXPECT_LT(timeOf([&] { EXPECT_EQ(rig.initialize(), CKR_OK); }), PROMPTLY) << plan;
+    (void)seed(rig, rig.open(rig.evilSlot()));
+    EXPECT_LT(timeOf([&] { EXPECT_EQ(rig.finalize(), CKR_OK); }), PROMPTLY) << plan;
+  }
+}
+
+TEST(Sockets, TellNothingOfAWorkerThatLivesOn) {
+  Rig rig;
+  rig.configure("false-report@C_SeedRandom", "CallTimeoutSec=60s");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+  EXPECT_EQ(seed(rig, session), CKR_DEVICE_REMOVED);
+  EXPECT_TRUE(rig.logs("cannot start: all is well")) << rig.log();
+  EXPECT_TRUE(rig.logs("was ended by SIGKILL in C_SeedRandom: it has given up")) << rig.log();
+}
+
+// ---- hosts whose stderr is a pipe that nobody reads for now ----
+
+TEST(Stderr, ThatIsFullHoldsUpNobody) {
+  EXPECT_EQ(inChild([] {
+              ::alarm(60);
+              Rig rig;
+              rig.configure("flood@C_SeedRandom");
+              rig.addNeighbour();
+              int ends[2];
+              if (::pipe2(ends, O_CLOEXEC) != 0 || ::dup2(ends[1], STDERR_FILENO) < 0) return 1;
+              if (rig.initialize() != CKR_OK) return 2;
+              CK_SLOT_ID good = rig.goodSlot();
+              CK_SESSION_HANDLE session = rig.open(rig.evilSlot());
+              if (seed(rig, session) != CKR_OK) return 3;
+              CK_SESSION_HANDLE other = rig.open(good);
+              if (!test::killWorker(rig.good())) return 4;
+              if (rig.digest(other) != CKR_DEVICE_REMOVED) return 7;
+              if (rig.digest(rig.open(good)) != CKR_OK) return 5;
+              return rig.finalize() == CKR_OK ? 0 : 6;
+            }),
+            0);
 }
 
 // ---- modules that use the worker's pipes ----

@@ -6,9 +6,11 @@
 // C_GenerateRandom answers; handled:NAME@point is the same by a module that handles, and blocks,
 // all signals that can be. returns:NUMBER@point has a C_ function return that. Everywhere else, and
 // without HOSTILE, it is a decent module with one token, whose digests are what goes in.
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fenv.h>
 #include <locale.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -309,11 +311,66 @@ void usePipes() {
   }
 }
 
+// ---- what can be sent to the host and the supervisor ----
+
+// A message of the worker's, `failed`, that says "all is well".
+constexpr unsigned char FAILED[] = {
+    0,  0, 0, 0, 7,   0,   0,   0,   0,   0,   0,   0,   1,   0,   1,   0, 3, 0, 0, 0, 0, 0,
+    0,  0, 0, 0, 0,   0,   1,   0,   1,   0,   0,   0,   0,   0,   0,   0, 0, 0, 1, 0, 0, 0,
+    98, 0, 0, 0, 'a', 'l', 'l', ' ', 'i', 's', ' ', 'w', 'e', 'l', 'l', 0, 0, 0, 0, 0};
+// The sockets that were there in the constructor, under numbers of the module's own.
+std::vector<int> keptSockets;
+
+// As many copies of a descriptor as one message takes.
+bool sendCopies(int socket, int fd, std::size_t copies) {
+  char byte[8] = {};
+  iovec part{byte, sizeof byte};
+  std::vector<char> control(CMSG_SPACE(copies * sizeof(int)));
+  msghdr m{};
+  m.msg_iov = &part;
+  m.msg_iovlen = 1;
+  m.msg_control = control.data();
+  m.msg_controllen = control.size();
+  cmsghdr* c = CMSG_FIRSTHDR(&m);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(copies * sizeof(int));
+  for (std::size_t i = 0; i < copies; ++i) ::memcpy(CMSG_DATA(c) + i * sizeof(int), &fd, sizeof fd);
+  return ::sendmsg(socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+// A socket whose closing takes half a minute, for somebody else to close.
+void sendLinger() {
+  int tcp = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<std::uint16_t>(::atoi(::getenv("PORT"))));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::connect(tcp, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) return;
+  linger time{1, 30};
+  (void)::setsockopt(tcp, SOL_SOCKET, SO_LINGER, &time, sizeof time);
+  std::vector<char> much(1 << 20);
+  while (::sendto(tcp, much.data(), much.size(), MSG_DONTWAIT, nullptr, 0) > 0) continue;
+  for (int socket : sockets(SOCK_SEQPACKET))
+    for (int i = 0; i < 200 && sendCopies(socket, tcp, 1); ++i) continue;
+  ::close(tcp);
+}
+
 void behave() {
   if (is("end")) {
+    (void)!::write(2, "called\n", 7);
     std::uint64_t none = std::uint64_t{0xffffffff} << 32;
     toAll(replies(), &none, sizeof none);
     ::usleep(50'000);
+  }
+  if (is("inflight"))
+    for (int i = 0; i < 6; ++i)
+      for (int socket : sockets(SOCK_SEQPACKET)) (void)sendCopies(socket, 1, 253);
+  if (is("linger")) sendLinger();
+  if (is("false-report")) {
+    for (int socket : keptSockets)
+      (void)::send(socket, FAILED, sizeof FAILED, MSG_DONTWAIT | MSG_NOSIGNAL);
+    forEver();
   }
   if (is("segv")) crash();
   if (is("abort")) ::abort();
@@ -393,6 +450,8 @@ void* background(void*) {
 
 __attribute__((constructor)) void onLoad() {
   remember();
+  if (is("false-report"))
+    for (int socket : sockets(SOCK_SEQPACKET)) keptSockets.push_back(::dup(socket));
   at("ctor");
 }
 __attribute__((destructor)) void onUnload() {
