@@ -4,13 +4,12 @@
 // round, in a PID namespace of its own: every other process that it sees there, but the first, is a
 // helper of the module, whose CPU time, context switches and memory count.
 //
-//   bench --suite=calls|threads|stall|start|spawn|memory|floor|prepare --module=PATH[:PATH...]
+//   bench --suite=calls|threads|stall|start|memory|floor|prepare --module=PATH[:PATH...]
 //         --placement=one|two|free [--samples=N] [--resident=MiB] [--benchmark_...]
 #include <benchmark/benchmark.h>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -28,10 +27,9 @@
 #include <thread>
 #include <vector>
 
-#include "ipc/control.h"
 #include "ipc/descriptor.h"
 #include "ipc/pkcs11.h"
-#include "proxy/spawn.h"
+#include "tests/bench/ballast.h"
 
 namespace bulkhead::bench {
 namespace {
@@ -44,7 +42,7 @@ struct Options {
   std::vector<std::string> modules;
   std::string placement = "free";
   int samples = 5;
-  std::size_t resident = 0;  // MiB
+  std::size_t resident = 0;  // MiB, see Ballast
   int window = 300;          // ms
 };
 Options options;
@@ -646,52 +644,6 @@ void registerStart() {
       ->UseManualTime();
 }
 
-// How long a supervisor's start holds up the thread that starts it.
-double spawnOnce() {
-  auto host = ipc::socketPair();
-  auto worker = ipc::socketPair();
-  const char* executable = std::getenv("BULKHEAD_WORKER");
-  if (!host || !worker || executable == nullptr) die("nothing to start a supervisor with");
-  auto begin = Clock::now();
-  auto supervisor =
-      proxy::spawnSupervisor(executable, host->second.get(), worker->second.get(), {});
-  double held = microseconds(Clock::now() - begin);
-  if (!supervisor) die(supervisor.error().message());
-  // It ends when nobody tells it what to start.
-  host->first.reset();
-  host->second.reset();
-  if (!proxy::awaitEnd(supervisor->get(), 10'000)) die("a supervisor does not end");
-  return held;
-}
-
-double forkOnce() {
-  auto begin = Clock::now();
-  pid_t child = ::fork();
-  if (child == 0) ::_exit(0);
-  double held = microseconds(Clock::now() - begin);
-  if (child < 0 || ::waitpid(child, nullptr, 0) != child) die("fork");
-  return held;
-}
-
-void registerSpawn() {
-  auto add = [](const char* name, auto once) {
-    benchmark::RegisterBenchmark(name,
-                                 [once](State& s) {
-                                   std::vector<double> held;
-                                   for (auto _ : s) {
-                                     held.push_back(once());
-                                     s.SetIterationTime(held.back() / 1e6);
-                                   }
-                                   std::sort(held.begin(), held.end());
-                                   s.counters["p50_us"] = held[held.size() / 2];
-                                 })
-        ->Iterations(options.samples)
-        ->UseManualTime();
-  };
-  add("spawn", spawnOnce);
-  add("fork", forkOnce);
-}
-
 // A supervisor and its worker, or a helper of another kind: the one that has a parent among the
 // helpers, or that is alone, holds the module.
 void registerMemory() {
@@ -817,21 +769,11 @@ int run() {
     benchmark::RunSpecifiedBenchmarks();
     return 0;
   }
-  if (options.suite == "start" || options.suite == "spawn" || options.suite == "memory") {
-    // Written to, so that a fork would have it to copy.
-    std::size_t size = options.resident << 20;
-    void* ballast = nullptr;
-    if (size != 0) {
-      ballast = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      if (ballast == MAP_FAILED) die("no memory");
-      ::madvise(ballast, size, MADV_NOHUGEPAGE);
-      for (std::size_t i = 0; i < size; i += 4096) static_cast<char*>(ballast)[i] = 1;
-    }
+  if (options.suite == "start" || options.suite == "memory") {
+    Ballast ballast(options.resident);
     if (options.suite == "start") registerStart();
-    if (options.suite == "spawn") registerSpawn();
     if (options.suite == "memory") registerMemory();
     benchmark::RunSpecifiedBenchmarks();
-    if (ballast != nullptr) ::munmap(ballast, size);
     return 0;
   }
   Token token(options.suite != "stall");
