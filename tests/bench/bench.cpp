@@ -696,10 +696,10 @@ void registerMemory() {
 
 // ---- the floor ----
 
-// The other end of a socket pair, sending back what it gets.
+// The other end of a socket pair, answering as many bytes as bulkhead's messages for
+// C_GetSessionInfo have.
 class Echo {
  public:
-  static constexpr std::size_t SIZE = 256;
   Echo() {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) die("socketpair");
@@ -709,10 +709,8 @@ class Echo {
     if (pid_ < 0) die("fork");
     if (pid_ == 0) {
       own_.reset();
-      char buffer[4096];
-      ssize_t n;
-      while ((n = ::recv(other.get(), buffer, sizeof buffer, 0)) > 0)
-        if (::send(other.get(), buffer, static_cast<std::size_t>(n), MSG_NOSIGNAL) != n) break;
+      while (take<REQUEST>(other) && give<REPLY>(other)) {
+      }
       ::_exit(0);
     }
     for (int i = 0; i < 10; ++i) (void)roundTrip();
@@ -725,12 +723,24 @@ class Echo {
     ::waitpid(pid_, nullptr, 0);
   }
   CK_RV roundTrip() {
-    char buffer[4096] = {};
-    if (::send(own_.get(), buffer, SIZE, MSG_NOSIGNAL) != SIZE) return CKR_GENERAL_ERROR;
-    return ::recv(own_.get(), buffer, sizeof buffer, 0) == SIZE ? CKR_OK : CKR_GENERAL_ERROR;
+    return give<REQUEST>(own_) && take<REPLY>(own_) ? CKR_OK : CKR_GENERAL_ERROR;
   }
 
  private:
+  static constexpr ssize_t REQUEST = 96;
+  static constexpr ssize_t REPLY = 136;
+
+  template <ssize_t SIZE>
+  static bool give(const Descriptor& to) {
+    char message[SIZE] = {};
+    return ::send(to.get(), message, SIZE, MSG_NOSIGNAL) == SIZE;
+  }
+  template <ssize_t SIZE>
+  static bool take(const Descriptor& from) {
+    char message[SIZE];
+    return ::recv(from.get(), message, SIZE, 0) == SIZE;
+  }
+
   Descriptor own_;
   pid_t pid_ = -1;
 };
@@ -763,7 +773,7 @@ int run() {
   }
   if (options.suite == "floor") {
     Echo echo;
-    benchmark::RegisterBenchmark("socketpair, 256 bytes", [&](State& s) {
+    benchmark::RegisterBenchmark("socketpair", [&](State& s) {
       measure(s, "echo", [&] { return echo.roundTrip(); });
     })->UseRealTime();
     benchmark::RunSpecifiedBenchmarks();
