@@ -102,6 +102,62 @@ TEST(Arena, RefusesWhatNoMemoryHas) {
   EXPECT_THROW((void)arena.make<CK_ATTRIBUTE>(SIZE_MAX / 2), std::bad_alloc);
 }
 
+constexpr unsigned FOR_GOOD = 2000;
+
+// How often looking is not worthwhile before it is again.
+unsigned pauseOf(Looking& looking) {
+  unsigned pause = 0;
+  while (!looking.worthwhile() && pause < FOR_GOOD) ++pause;
+  return pause;
+}
+
+TEST(Looking, GoesOnWhileItPaysNowAndThen) {
+  Looking looking;
+  for (int i = 0; i < 100; ++i) {
+    for (bool found : {false, false, true}) {
+      EXPECT_EQ(pauseOf(looking), 0U);
+      looking.found(found);
+    }
+  }
+}
+
+TEST(Looking, PausesLongerEachTimeThatItIsInVain) {
+  Looking looking;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(pauseOf(looking), 0U);
+    looking.found(false);
+  }
+  unsigned looks = 3, waits = 3, last = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    unsigned pause = pauseOf(looking);
+    ASSERT_GE(pause, std::max(last, 1U));
+    ASSERT_LT(pause, FOR_GOOD);
+    last = pause;
+    looking.found(false);
+    ++looks;
+    waits += pause + 1;
+  }
+  // What it costs where it never pays.
+  EXPECT_GT(waits, 500 * looks);
+}
+
+TEST(Looking, StartsAfreshOnceItPays) {
+  Looking looking;
+  for (int i = 0; i < 50; ++i) {
+    (void)pauseOf(looking);
+    looking.found(false);
+  }
+  EXPECT_GT(pauseOf(looking), 500U);
+  looking.found(true);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(pauseOf(looking), 0U);
+    looking.found(false);
+  }
+  unsigned first = pauseOf(looking);
+  EXPECT_GT(first, 0U);
+  EXPECT_LT(first, 50U);
+}
+
 struct Pair {
   explicit Pair(std::uint64_t max = 1 << 20) {
     auto ends = channelEnds();
@@ -282,6 +338,41 @@ TEST(Channel, TellsTheWorkerOfItsEndWhoeverHasCopies) {
   Channel worker(std::move(ends->worker), 1 << 20);
   host.reset();
   EXPECT_EQ(worker.receive(4096, deadlineIn(30s)), Exchange::Malformed);
+}
+
+std::chrono::nanoseconds cpuOfThread() {
+  timespec used;
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+
+TEST(Channel, SoonLooksNoMoreForWhatDoesNotCome) {
+  Pair pair;
+  constexpr int WAITS = 2000;
+  auto costOf = [&](bool look) {
+    auto before = cpuOfThread();
+    for (int i = 0; i < WAITS; ++i)
+      EXPECT_EQ(pair.a->receive(4096, Clock::now(), look), Exchange::Expired);
+    return cpuOfThread() - before;
+  };
+  auto sleeping = costOf(false);
+  // A fifth of what looking each time takes.
+  EXPECT_LT(costOf(true), sleeping + WAITS * LOOK_FOR / 5);
+}
+
+TEST(Channel, TakesWhatItLooksForWithoutSleeping) {
+  Pair pair;
+  // Either end. For a wait the deadline is past, and what is found keeps it looking.
+  auto passes = [](Channel& from, Channel& to, std::uint32_t sequence) {
+    EXPECT_EQ(sendBytes(from, pattern(100), sequence), Exchange::Done);
+    EXPECT_EQ(to.receive(4096, Clock::now(), true), Exchange::Done);
+    EXPECT_EQ(to.sequence(), sequence);
+    to.forget();
+  };
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    passes(*pair.a, *pair.b, i);
+    passes(*pair.b, *pair.a, i);
+  }
 }
 
 TEST(Channel, NoSignalComesOfAPeerThatIsGone) {
