@@ -27,6 +27,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -569,9 +570,24 @@ CK_RV setPin(CK_SESSION_HANDLE, CK_UTF8CHAR_PTR, CK_ULONG, CK_UTF8CHAR_PTR, CK_U
   at("C_SetPIN");
   return CKR_OK;
 }
-CK_RV createObject(CK_SESSION_HANDLE, CK_ATTRIBUTE_PTR, CK_ULONG, CK_OBJECT_HANDLE_PTR object) {
+// The last object's value, in disguise: who looks for what this module was given finds it nowhere
+// that the product had it.
+std::mutex keptMutex;
+std::vector<CK_BYTE> kept;
+constexpr CK_BYTE DISGUISE = 0x5a;
+
+CK_RV createObject(CK_SESSION_HANDLE, CK_ATTRIBUTE_PTR list, CK_ULONG count,
+                   CK_OBJECT_HANDLE_PTR object) {
   at("C_CreateObject");
   *object = 12;
+  std::lock_guard lock(keptMutex);
+  for (CK_ULONG i = 0; i < count; ++i) {
+    if (list[i].type != CKA_VALUE || list[i].pValue == nullptr) continue;
+    auto value = static_cast<const CK_BYTE*>(list[i].pValue);
+    kept.resize(list[i].ulValueLen);
+    std::transform(value, value + kept.size(), kept.begin(),
+                   [](CK_BYTE b) { return static_cast<CK_BYTE>(b ^ DISGUISE); });
+  }
   return lies("refuse", "C_CreateObject") ? CKR_TEMPLATE_INCONSISTENT : CKR_OK;
 }
 CK_RV findObjectsInit(CK_SESSION_HANDLE, CK_ATTRIBUTE_PTR, CK_ULONG) {
@@ -599,7 +615,12 @@ CK_RV getAttributeValue(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ATTRIBUTE_PTR li
                         CK_ULONG count) {
   at("C_GetAttributeValue");
   for (CK_ULONG i = 0; i < count; ++i) {
-    if (list[i].pValue != nullptr) ::memset(list[i].pValue, 'v', list[i].ulValueLen);
+    auto value = static_cast<CK_BYTE*>(list[i].pValue);
+    if (value != nullptr) ::memset(value, 'v', list[i].ulValueLen);
+    if (std::lock_guard lock(keptMutex);
+        value != nullptr && list[i].type == CKA_VALUE && list[i].ulValueLen == kept.size())
+      std::transform(kept.begin(), kept.end(), value,
+                     [](CK_BYTE b) { return static_cast<CK_BYTE>(b ^ DISGUISE); });
     if (lies("count", "C_GetAttributeValue")) list[i].ulValueLen = HUGE_COUNT;
     if (lies("longer", "C_GetAttributeValue")) list[i].ulValueLen += 1000;
     if (lies("type", "C_GetAttributeValue")) list[i].type = CKA_VENDOR_DEFINED;

@@ -112,12 +112,13 @@ class Rig {
   bool active_ = false;
 };
 
-/// Waits until so many threads of this process are asleep in a system call; false when that never
-/// is.
-inline bool areAsleepIn(long call, std::size_t threads) {
+/// Waits until so many threads of a process, this one, are asleep in a system call; false when that
+/// never is.
+inline bool areAsleepIn(long call, std::size_t threads, pid_t pid = ::getpid()) {
+  std::string tasks = "/proc/" + std::to_string(pid) + "/task";
   return test::eventually([=] {
     std::size_t waiting = 0;
-    for (auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+    for (auto& thread : std::filesystem::directory_iterator(tasks)) {
       std::ifstream file(thread.path() / "syscall");
       long number = -1;
       waiting += file >> number && number == call;
