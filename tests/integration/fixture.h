@@ -45,8 +45,16 @@ inline constexpr const char* NSS_SOFTOKN = "/usr/lib/x86_64-linux-gnu/libsoftokn
 /// Whether this is built with a sanitizer that has memory and stacks of its own.
 #ifdef BULKHEAD_SANITIZED
 inline constexpr bool SANITIZED = true;
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr bool HEAP_IS_CHECKED = true;
+#elif defined(__has_feature)
+inline constexpr bool HEAP_IS_CHECKED = __has_feature(address_sanitizer);
+#else
+inline constexpr bool HEAP_IS_CHECKED = false;
+#endif
 #else
 inline constexpr bool SANITIZED = false;
+inline constexpr bool HEAP_IS_CHECKED = true;
 #endif
 
 /// Leaves the test, with the reason, where the machine has no such file.
