@@ -831,7 +831,7 @@ TEST_P(KilledHost, LeavesNoWorkerForLong) {
   std::printf("all of them were gone after %ld ms (median of %zu; at most %ld ms)\n",
               times[times.size() / 2], times.size(), times.back());
   // Of several, as others may keep the machine busy.
-  EXPECT_LT(times.front(), 1000);
+  EXPECT_LT(times[times.size() / 2], 1000);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, KilledHost,
