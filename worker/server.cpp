@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -188,6 +189,13 @@ void* threadMain(void* argument) {
   return nullptr;
 }
 
+// Whether there is memory for the arguments of calls beside what threads take.
+bool hasRoomForArguments() {
+  constexpr std::size_t ARGUMENTS = std::size_t{32} << 20;
+  void* room = ::mmap(nullptr, ARGUMENTS, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return room != MAP_FAILED && ::munmap(room, ARGUMENTS) == 0;
+}
+
 // False where the worker's limits leave no room for one more.
 bool startThread(Server& server, ipc::ChannelEnd end, std::uint32_t number) {
   unsigned slot = 0;
@@ -195,6 +203,8 @@ bool startThread(Server& server, ipc::ChannelEnd end, std::uint32_t number) {
   if (slot == MAX_CHANNELS) return false;
   bool started = false;
   try {
+    // The first two are had in any case: less is of no use.
+    if (slot >= 2 && !hasRoomForArguments()) throw std::bad_alloc();
     auto start = std::make_unique<ThreadStart>(server, std::move(end), number, slot);
     server.areas.expect(number);
     pthread_attr_t attributes;
