@@ -60,7 +60,7 @@ Channel::~Channel() {
   if (!isHost()) return;
   // Where a process that the host forked has copies, closing these tells the worker nothing. A
   // frame without a message does; a worker that has but a part of one is about to be ended.
-  if (isOwn()) (void)!::write(end_.out.get(), &END, sizeof END);
+  if (!over_ && isOwn()) (void)!::write(end_.out.get(), &END, sizeof END);
   auto giveUp = [](Descriptor& fd, const FileIdentity& identity) {
     if (FileIdentity::of(fd.get()) != identity) (void)fd.release();
   };
@@ -118,6 +118,12 @@ Exchange Channel::wait(bool toSend, Deadline deadline) {
     if (toSend) return fds[0].revents != 0 || fds[1].revents != 0 ? closed() : Exchange::Done;
     return fds[0].revents != 0 ? Exchange::Done : Exchange::Closed;
   }
+}
+
+// Where nobody is at the other end there is nobody to tell of this one's.
+Exchange Channel::brokenOff(Exchange how) {
+  over_ = how != Exchange::Expired;
+  return how;
 }
 
 // The worker has closed before it took a whole request. It may have said why.
@@ -178,9 +184,9 @@ Exchange Channel::send(FrameBuilder& message, std::uint32_t sequence, Deadline d
                                static_cast<int>(std::min<std::size_t>(rest.size(), 64)));
     if (n < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN) return errno == EBADF ? Exchange::Foreign : Exchange::Closed;
+      if (errno != EAGAIN) return brokenOff(errno == EBADF ? Exchange::Foreign : Exchange::Closed);
       Exchange waited = wait(true, deadline);
-      if (waited != Exchange::Done) return waited;
+      if (waited != Exchange::Done) return brokenOff(waited);
       continue;
     }
     auto sent = static_cast<std::size_t>(n);
@@ -270,7 +276,7 @@ Exchange Channel::receive(std::uint64_t limit, Deadline deadline, bool lookFirst
     std::size_t taken = 0;
     // A peer that sends one byte at a time gets no more time for it.
     Exchange how = take(receive_.data() + have, receive_.size() - have, deadline, taken);
-    if (how != Exchange::Done) return how;
+    if (how != Exchange::Done) return brokenOff(how);
     have += taken;
   }
   // Two messages at once: nothing was asked twice.

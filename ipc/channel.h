@@ -170,6 +170,7 @@ class Channel {
  private:
   Exchange wait(bool toSend, Deadline deadline);
   Exchange closed();
+  Exchange brokenOff(Exchange how);
   Exchange take(std::byte* to, std::size_t size, Deadline deadline, std::size_t& taken);
   ssize_t takeNow(std::byte* to, std::size_t size);
   ssize_t look(std::byte* to, std::size_t size);
@@ -179,6 +180,7 @@ class Channel {
   FileIdentity in_, out_, reader_;
   int gone_;
   Area area_;
+  bool over_ = false;
   std::uint64_t maxMessage_;
   SecretMapping send_;
   SecretMapping receive_;
