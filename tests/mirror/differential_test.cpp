@@ -380,7 +380,10 @@ TEST_F(Differential, ThousandsOfCalls) {
           m.ulParameterLen = careful ? sizeof old : sizeof gcm;
           gcm.pIv = old.iv = iv.data();
         }
-        Bytes in = random(below(3) == 0 && !careful ? below(100) : 16 * below(8));
+        // With nothing at all openCryptoki's AES-CBC reads beyond the stack now and then.
+        Bytes in = careful         ? random(16 * (1 + below(8)))
+                   : below(3) == 0 ? random(below(100))
+                                   : random(16 * below(8));
         bool decrypt = below(3) == 0;
         if (careful && decrypt && m.mechanism == CKM_AES_CBC_PAD) m.mechanism = CKM_AES_CBC;
         std::vector<CK_ULONG> pieces;
