@@ -15,8 +15,8 @@ namespace bulkhead::proxy {
 /// Starts `executable` with `hostSocket` as its descriptor 3, `workerSocket` as 4, `environment` as
 /// its environment, default signal handlers and no blocked signals. Yields a pidfd of it. The
 /// caller keeps its descriptors. The process is nobody's child that the host can wait for.
-/// Blocks the calling thread until the program is executed, some 0.6 ms however large the host is.
-/// Any thread.
+/// Blocks the calling thread until the program is executed: less than a millisecond, however large
+/// the host is. Any thread.
 Result<Descriptor> spawnSupervisor(const std::string& executable, int hostSocket, int workerSocket,
                                    const std::vector<std::string>& environment);
 
