@@ -71,7 +71,7 @@ Result<std::optional<ControlMessage>> receiveControl(int socket, bool dontWait) 
   if (n < 0 && errno == ECONNRESET) return std::optional<ControlMessage>();
   if (n < 0) return systemError("receive control message");
   Attached attached = Attachment::taken(m);
-  if (n == 0) return std::optional<ControlMessage>();
+  if (n == 0 && size == 0) return std::optional<ControlMessage>();
   // Another process that has the socket may have taken the message that was looked at.
   if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
       static_cast<std::size_t>(n) != words.asBytes().size())

@@ -3,6 +3,7 @@
 // What calls are made of: handles with generations, memory that forgets, frames.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "ipc/arena.h"
 #include "ipc/channel.h"
 #include "ipc/codec.h"
+#include "ipc/control.h"
 
 namespace bulkhead::ipc {
 namespace {
@@ -184,6 +186,19 @@ Exchange sendBytes(Channel& channel, const std::vector<std::byte>& bytes, std::u
   request.initValues(1)[0].setBytes(
       kj::arrayPtr(reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size()));
   return channel.send(frame, sequence, deadlineIn(30s));
+}
+
+TEST(ControlMessages, ThatAreTooShortAreNoEnd) {
+  auto pair = socketPair();
+  ASSERT_TRUE(pair);
+  ASSERT_EQ(::send(pair->first.get(), "abc", 3, 0), 3);
+  auto received = receiveControl(pair->second.get());
+  ASSERT_FALSE(received);
+  EXPECT_EQ(received.error().code, EBADMSG);
+  pair->first.reset();
+  received = receiveControl(pair->second.get());
+  ASSERT_TRUE(received);
+  EXPECT_FALSE(*received);
 }
 
 TEST(Channel, FramesOfAllSizesArrive) {
