@@ -148,9 +148,8 @@ void Notifications::resolve() {
   resolveAgain_ = std::chrono::steady_clock::now() + std::chrono::seconds(complete ? 60 : 5);
 }
 
-Descriptor Notifications::descriptorOf(std::uint64_t number) const {
-  return Descriptor(
-      static_cast<int>(::syscall(SYS_PIDFD_GETFD, worker_.get(), static_cast<int>(number), 0)));
+Descriptor takenFrom(int process, int number) {
+  return Descriptor(static_cast<int>(::syscall(SYS_PIDFD_GETFD, process, number, 0)));
 }
 
 bool Notifications::changeFile(const ::seccomp_notif& n, const std::string& name) {
@@ -165,7 +164,7 @@ bool Notifications::changeFile(const ::seccomp_notif& n, const std::string& name
     }
     file.reset(::open(path->c_str(), O_PATH | O_CLOEXEC));
   } else {
-    file = descriptorOf(args[0]);
+    file = takenFrom(worker_.get(), static_cast<int>(args[0]));
   }
   // What was read was this caller's only if it still waits.
   if (!file || !stillThere(n.id)) return false;
@@ -196,7 +195,7 @@ bool Notifications::connect(const ::seccomp_notif& n) {
     answer(n.id, target.error().code);
     return true;
   }
-  Descriptor socket = descriptorOf(n.data.args[0]);
+  Descriptor socket = takenFrom(worker_.get(), static_cast<int>(n.data.args[0]));
   if (!socket) {
     answer(n.id, errno);
     return true;

@@ -39,6 +39,10 @@ struct Violation {
   bool last = false;      ///< the last of its system call for the log
 };
 
+/// A copy of what another process has open under a number; nothing, with errno, where it has
+/// nothing or the system lets nobody take it. `process` is a pidfd. Any thread. See pidfd_getfd(2).
+Descriptor takenFrom(int process, int number);
+
 /// Answers the notifications of one worker. Used by one thread.
 class Notifications {
  public:
@@ -73,7 +77,6 @@ class Notifications {
   bool connect(const ::seccomp_notif& notification);
   /// True when the notification was a change that is made, or that the kernel would refuse.
   bool changeFile(const ::seccomp_notif& notification, const std::string& name);
-  Descriptor descriptorOf(std::uint64_t number) const;
   void resolve();
 
   Descriptor listener_;

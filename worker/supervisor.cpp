@@ -45,7 +45,6 @@ constexpr std::size_t MAX_OUTPUT_LINES = 1000;
 // What the supervisor says to a worker that is confined. A system may let nobody take descriptors.
 constexpr char GO = 1, SEND_IT = 2;
 constexpr long SYS_PIDFD_OPEN = 434;
-constexpr long SYS_PIDFD_GETFD = 438;
 constexpr long SYS_CLOSE_RANGE = 436;
 
 // What the first message said, as values of our own.
@@ -386,8 +385,7 @@ void Supervisor::onWorkerReport() {
   } else if (message.isConfined()) {
     if (int number = message.getConfined(); number >= 0) {
       Descriptor listener = std::move((*received)->attached[0]);
-      if (!listener)
-        listener.reset(static_cast<int>(::syscall(SYS_PIDFD_GETFD, worker_.get(), number, 0)));
+      if (!listener) listener = sandbox::takenFrom(worker_.get(), number);
       if (!listener) {
         (void)::send(report_.get(), &SEND_IT, 1, MSG_NOSIGNAL);
         return;
