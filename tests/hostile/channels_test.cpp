@@ -423,7 +423,7 @@ TEST_P(Room, ForFewThreadsCostsNoCallAndNoWorker) {
 }
 INSTANTIATE_TEST_SUITE_P(All, Room,
                          testing::Values("MemoryMax=200M", "MemoryMax=201M", "MemoryMax=203M",
-                                         "MemoryMax=256M", "LimitNOFILE=32"),
+                                         "MemoryMax=256M", "LimitNOFILE=32", "LimitNOFILE=33"),
                          [](const auto& one) {
                            std::string name = one.param;
                            std::erase(name, '=');
