@@ -294,6 +294,28 @@ bool burst(Rig& rig, const std::vector<CK_SESSION_HANDLE>& sessions,
   return good == sessions.size();
 }
 
+// What its parent's shared memory takes is no reason for a child to make its own anew for each
+// call.
+TEST(ContractOfAChild, KeepsItsOwnSharedMemory) {
+  Rig rig;
+  rig.configure("none@none", {}, "[Limits]\n");
+  ASSERT_EQ(rig.initialize(), CKR_OK);
+  CK_SLOT_ID slot = rig.evilSlot();
+  auto keeps = [] {
+    return test::readFile("/proc/self/maps").find("/memfd:bulkhead") != std::string::npos;
+  };
+  ASSERT_EQ(rig.digest(rig.open(slot), std::string(20 << 20, 'x')), CKR_OK);
+  EXPECT_TRUE(keeps());
+  EXPECT_EQ(inChild([&] {
+              if (keeps()) return 1;
+              if (rig->C_Initialize(nullptr) != CKR_OK) return 2;
+              if (rig.digest(rig.open(slot), std::string(100'000, 'x')) != CKR_OK) return 3;
+              if (!keeps()) return 4;
+              return rig->C_Finalize(nullptr) == CKR_OK ? 0 : 5;
+            }),
+            0);
+}
+
 // A child has copies of all channels, and most of those of a burst are closed when it is over.
 TEST(ContractOfSlowCalls, ABurstHasRoomWhateverAChildKeepsOpen) {
   EXPECT_EQ(inChild([] {
